@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The interface between poolfs and the kinds of machines that it can show.
+ *
+ * A kind is described by a `struct poolfs_kind` (its name and the configuration
+ * keys that it takes; linked into the daemon too, which checks configurations
+ * with it) and implemented by a `struct poolfs_backend`, a table of functions
+ * that runs in a poolfs-shim process of its own for every instance. A backend
+ * brings the life cycle and the console. Commands and files come from the
+ * transport that it names; for most kinds that is SSH, and the backend only says
+ * at which address.
+ *
+ * Life of a machine, all on the one thread of the shim's loop:
+ *
+ *   open -> start ...done -> [address, then the transport logs in: ready]
+ *        -> (poolfs_machine_ended, when it ends by itself) -> stop ...done -> close
+ *
+ * No function may block. open and close only allocate, check and free; what may
+ * wait takes a `struct poolfs_op` that is completed exactly once. A backend has no
+ * file-scope state. Time limits and retries belong to the core.
+ */
+#ifndef POOLFS_BACKEND_H
+#define POOLFS_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define POOLFS_ABI 1
+
+struct uv_loop_s;
+
+/* ---- Errors ------------------------------------------------------------ */
+
+/*
+ * The reason of a failure, as text for a person: what, where, how to mend it.
+ * Functions return 0 (or more) for success and a negative errno for failure; the
+ * text is set on failure only.
+ */
+struct poolfs_err {
+	char text[1024];
+};
+
+/* Sets the text and returns code, so that `return poolfs_err_set(err, -EINVAL, ...)` reads well.
+ * err may be NULL. */
+int poolfs_err_set(struct poolfs_err *err, int code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Puts "prefix: " before the text, as an error passes a layer on its way up. */
+void poolfs_err_prefix(struct poolfs_err *err, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* ---- Configuration keys ------------------------------------------------- */
+
+enum poolfs_key_type {
+	POOLFS_STRING,	/* any text */
+	POOLFS_BOOL,	/* yes, no, true, false, on, off, 1, 0 */
+	POOLFS_INT,	/* decimal, min..max */
+	POOLFS_SIZE,	/* bytes; K, M, G, T are powers of 1024 */
+	POOLFS_SECONDS,	/* a number (fractions allowed) of seconds, or with s, m, h; kept in milliseconds */
+	POOLFS_CHOICE,	/* one of choices */
+	POOLFS_PATH,	/* a file or directory, relative to the configuration file; ~/ is the home */
+	POOLFS_PROGRAM,	/* a program: a path, or a name that is looked up in PATH */
+	POOLFS_WORDS,	/* words as in a shell ('..', "..", \ quote); nothing is expanded */
+};
+
+#define POOLFS_KEY_REQUIRED 1u	/* no default, must be there */
+#define POOLFS_KEY_EXISTS   2u	/* POOLFS_PATH: must be a readable file; POOLFS_PROGRAM: must be found */
+#define POOLFS_KEY_SECRET   4u	/* never shown; the configuration file must then have mode 0600 */
+
+/* One key. A table of keys ends with an entry without name. */
+struct poolfs_key {
+	const char *name;
+	enum poolfs_key_type type;
+	unsigned flags;			/* POOLFS_KEY_... */
+	const char *fallback;		/* the default in the notation of the file, NULL: unset */
+	int64_t min, max;		/* for POOLFS_INT, SIZE (bytes), SECONDS (ms); both 0: no bounds */
+	const char *const *choices;	/* for POOLFS_CHOICE, ended by NULL */
+	const char *help;		/* one or two sentences for --help-backend and the manual */
+};
+
+/*
+ * The checked values of one pool's section. The getters assert that the key is in
+ * one of the tables and has the fitting type.
+ */
+struct poolfs_values;
+
+bool poolfs_has(const struct poolfs_values *values, const char *key);
+/* STRING, CHOICE, PATH (absolute), PROGRAM (absolute): the text, NULL where unset; owned by values. */
+const char *poolfs_string(const struct poolfs_values *values, const char *key);
+/* BOOL (0 or 1), INT, SIZE (bytes), SECONDS (milliseconds); 0 where unset. */
+int64_t poolfs_number(const struct poolfs_values *values, const char *key);
+/* WORDS: an array ended by NULL, owned by values; empty where unset. */
+const char *const *poolfs_words(const struct poolfs_values *values, const char *key);
+
+/* ---- A kind of machine --------------------------------------------------- */
+
+#define POOLFS_FEATURE_CONSOLE 1u	/* `console`: poolfs_machine_console is called */
+
+struct poolfs_kind {
+	uint32_t abi;			/* POOLFS_ABI */
+	uint32_t size;			/* sizeof(struct poolfs_kind) */
+	const char *name;		/* as in `type = NAME` */
+	const char *summary;		/* one line for --backends */
+	uint32_t features;		/* POOLFS_FEATURE_...: which files an instance shows */
+	const struct poolfs_key *const *tables; /* key tables, ended by NULL */
+	/*
+	 * What no single key can tell (two keys exclude each other, a file has the wrong
+	 * format). May read files, never runs anything, never waits for a network. May
+	 * be NULL. The error names the key.
+	 */
+	int (*check)(const struct poolfs_values *values, struct poolfs_err *err);
+};
+
+/* ---- What the shim offers to a backend ----------------------------------- */
+
+/* One instance's machine, as the shim sees it. Lives from before open to after close. */
+struct poolfs_machine;
+
+const struct poolfs_values *poolfs_machine_values(const struct poolfs_machine *machine);
+struct uv_loop_s *poolfs_machine_loop(struct poolfs_machine *machine);
+/* "POOL/NAME", for messages. */
+const char *poolfs_machine_name(const struct poolfs_machine *machine);
+/* The instance's private directory (absolute, mode 0700), which is also the shim's current
+ * directory: "name" is enough for files and sockets. Removed after close with all that is in it.
+ * File names starting with "qemu", "disk" or the kind's own name are the backend's. */
+const char *poolfs_machine_directory(const struct poolfs_machine *machine);
+
+/* Bytes that the machine wrote to its console, as they come; kept and shown, never fails. */
+void poolfs_machine_console(struct poolfs_machine *machine, const void *data, size_t size);
+/* One message about the machine, or what a tool of the backend printed, for the `log` file. */
+void poolfs_machine_log(struct poolfs_machine *machine, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+void poolfs_machine_log_bytes(struct poolfs_machine *machine, const void *data, size_t size);
+/* One "key value" line of the instance's `status`; replaces an earlier value of key. */
+void poolfs_machine_status(struct poolfs_machine *machine, const char *key, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+enum poolfs_ending {
+	POOLFS_ENDED_STOPPED,	/* powered off, or its emulator went away */
+	POOLFS_ENDED_CRASHED,	/* its kernel panicked */
+};
+
+/* The machine ended without being asked to; once per machine, after start began (also before
+ * start's op is done: the op is then still to be completed). */
+void poolfs_machine_ended(struct poolfs_machine *machine, enum poolfs_ending how,
+	const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* ---- Operations that may wait -------------------------------------------- */
+
+struct poolfs_op;
+
+/* Completes op, exactly once: 0, or a negative errno with the reason. The core hears of it on the
+ * loop's next turn; op must not be used afterwards. */
+void poolfs_op_done(struct poolfs_op *op, int result, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* cancel(data) is called when the core no longer wants the result (time limit, rmdir). The backend
+ * then hurries; it still completes op. */
+void poolfs_op_on_cancel(struct poolfs_op *op, void (*cancel)(void *data), void *data);
+
+/* ---- The backend ----------------------------------------------------------- */
+
+/* Where and how the SSH transport logs in. Strings are owned by the backend and live until close. */
+struct poolfs_address {
+	const char *host;	/* a name or a numeric address */
+	uint16_t port;
+	/* A known_hosts file that must hold the host's key (machines that existed before). NULL for a
+	 * machine that this instance made: its key is pinned at the first connection. */
+	const char *known_hosts;
+};
+
+struct poolfs_backend {
+	uint32_t abi;		/* POOLFS_ABI */
+	uint32_t size;		/* sizeof(struct poolfs_backend) */
+	const struct poolfs_kind *kind;
+
+	/* Allocates; *state is the backend's own from here to close. */
+	int (*open)(struct poolfs_machine *machine, void **state, struct poolfs_err *err);
+	/* Frees; also a machine that never started. Nothing of it runs any more (stop was done). */
+	void (*close)(void *state);
+	/* Boots. Done when the address is known and the console is being read. */
+	void (*start)(void *state, struct poolfs_op *op);
+	/* Ends the machine and everything that belongs to it; also half-started, also one that has
+	 * ended. After it is done, no callback comes any more. */
+	void (*stop)(void *state, struct poolfs_op *op);
+	/* The address for the transport; after start is done. */
+	int (*address)(void *state, struct poolfs_address *address, struct poolfs_err *err);
+	/* Types into the console. Returns how many bytes were taken (fewer when it is not reading;
+	 * 0 is possible), or a negative errno. NULL: `console` is read-only. */
+	int (*console_write)(void *state, const void *data, size_t size);
+};
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+#include "backends/kinds.h"
+
+#include <string.h>
+
+#include "backends/base/memory.h"
+#include "backends/qemu/qemu.h"
+
+const struct poolfs_kind *const kinds_all[] = {
+	&qemu_kind,
+	NULL,
+};
+
+const struct poolfs_key kinds_pool_keys[] = {
+	{ .name = "type",
+	  .type = POOLFS_STRING,
+	  .flags = POOLFS_KEY_REQUIRED,
+	  .help = "The kind of machine; poolfs --backends lists the kinds." },
+	{ .name = "count",
+	  .type = POOLFS_INT,
+	  .fallback = "16",
+	  .min = 1,
+	  .max = 100000,
+	  .help = "How many instances the pool may have at the same time; mkdir of one more fails "
+		  "with ENOSPC." },
+	{ .name = "boot_timeout",
+	  .type = POOLFS_SECONDS,
+	  .fallback = "120",
+	  .min = 1000,
+	  .max = 86400000,
+	  .help = "How long a boot may take until the login works; then the instance is failed." },
+	{ .name = "files",
+	  .type = POOLFS_STRING,
+	  .help = "The guest's directory that files/ shows and that commands start in; by default "
+		  "the home of the login." },
+	{ .name = "console_limit",
+	  .type = POOLFS_SIZE,
+	  .fallback = "16M",
+	  .min = 65536,
+	  .max = 1099511627776,
+	  .help = "How many bytes of an instance's console are kept; beyond it the oldest go." },
+	{ .name = "output_limit",
+	  .type = POOLFS_SIZE,
+	  .fallback = "256M",
+	  .min = 65536,
+	  .max = 1099511627776,
+	  .help = "How many bytes of each run's output are kept; beyond it the oldest go." },
+	{ .name = "queue_limit",
+	  .type = POOLFS_INT,
+	  .fallback = "1024",
+	  .min = 1,
+	  .max = 100000,
+	  .help = "How many runs of an instance may be queued or running; a write to cmd beyond it "
+		  "fails with EAGAIN." },
+	{ .name = "runs_kept",
+	  .type = POOLFS_INT,
+	  .fallback = "64",
+	  .min = 1,
+	  .max = 100000,
+	  .help = "How many finished numbered runs of an instance are remembered; older ones are "
+		  "forgotten. Named runs stay until rmdir." },
+	{ 0 }
+};
+
+/* Looks a kind up by name. */
+const struct poolfs_kind *kinds_find(const char *name)
+{
+	for (size_t i = 0; kinds_all[i]; i++)
+		if (strcmp(kinds_all[i]->name, name) == 0)
+			return kinds_all[i];
+	return NULL;
+}
+
+/* Joins the common table and the kind's. */
+const struct poolfs_key **kinds_tables(const struct poolfs_kind *kind)
+{
+	size_t count = 0;
+
+	while (kind->tables[count])
+		count++;
+	const struct poolfs_key **tables = memory_new((count + 2) * sizeof(*tables));
+	tables[0] = kinds_pool_keys;
+	memcpy(tables + 1, kind->tables, count * sizeof(*tables));
+	return tables;
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The protocol between the daemon (poolfs) and the process of one instance
+ * (poolfs-shim), over a unix stream socket. Native byte order and alignment: both
+ * ends run on one host and are of one build (HELLO checks the version).
+ *
+ * The instance's directory, WORKDIR/ID/ (mode 0700), holds:
+ *
+ *   instance.json   what the shim is to run (written by the daemon before it starts the shim):
+ *                   {"version":1, "pool":"web", "name":"a", "type":"qemu", "values":{...}}
+ *   shim.sock       the shim's listening socket. The daemon binds it, hands it over as
+ *                   descriptor 3, and connects. A later daemon connects to the same path.
+ *   shim.pid        "PID STARTTIME\n" of the shim (start time: field 22 of /proc/PID/stat)
+ *   console, log    spools (spool.h) that the shim writes and the daemon reads
+ *   run.N.output, run.N.stdout, run.N.stderr   spools of run N; made at the first byte
+ *   anything else   belongs to the backend
+ *
+ * Command line of the shim: poolfs-shim DIRECTORY, with the listening socket as
+ * descriptor 3. It begins to boot at once, serves one connection at a time (a new
+ * one replaces the old), and goes on when the daemon goes away. It ends after
+ * FRAME_STOP, when the machine is gone; the daemon then removes the directory.
+ *
+ * Each frame is a header and `size` bytes. Both ends first send FRAME_HELLO; after
+ * it the shim tells all it knows: STATE, STATUS, SPOOL of console and log, and
+ * RUN_STATE and SPOOL of each run that was not forgotten; then the changes as they
+ * come. Notices of one stream are joined: the newest tells all. The daemon ends a
+ * connection, and the shim with it, that breaks a rule of this page; a shim ends the
+ * connection of a daemon that does.
+ */
+#ifndef PROTOCOL_PROTOCOL_H
+#define PROTOCOL_PROTOCOL_H
+
+#include <stdint.h>
+
+#define PROTOCOL_VERSION	1
+#define PROTOCOL_SOCKET_FD	3
+/* No payload is longer: one megabyte of file data, and what describes it. */
+#define PROTOCOL_PAYLOAD_MAX	(1048576u + 65536u)
+/* Longest text of a command, as what Linux lets one argument have (MAX_ARG_STRLEN, with its NUL). */
+#define PROTOCOL_COMMAND_MAX	131071u
+
+struct frame_header {
+	uint32_t size;		/* of the payload that follows, in bytes */
+	uint16_t type;		/* enum frame_type */
+	uint16_t flags;		/* 0 */
+	uint64_t id;		/* the run's number, or the request's; 0 where neither is meant */
+};
+
+enum frame_type {
+	/* both ways */
+	FRAME_HELLO = 1,	/* struct frame_hello */
+
+	/* daemon to shim */
+	FRAME_STOP = 16,	/* end the machine and yourself. No payload. */
+	FRAME_RUN,		/* id: the run. Payload: the command's text, as it is */
+	FRAME_RUN_STOP,		/* id: the run. Stop it; its end comes as RUN_STATE. Harmless when it ended */
+	FRAME_RUN_FORGET,	/* id: the run. Stop it if need be, unlink its spools; no more about it */
+	FRAME_CONSOLE_INPUT,	/* bytes to type; at most PROTOCOL_CONSOLE_INPUT_MAX are kept waiting */
+	FRAME_FILE,		/* id: the request, not 0. struct file_request (files.h), paths, data */
+	FRAME_CANCEL,		/* id: of a FRAME_FILE. Its reply may be left out or still come */
+
+	/* shim to daemon */
+	FRAME_STATE = 64,	/* struct frame_state, then the reason as text (may be empty) */
+	FRAME_STATUS,		/* "key value\n" lines that replace the earlier ones */
+	FRAME_SPOOL,		/* id: the run, or 0. struct frame_spool */
+	FRAME_RUN_STATE,	/* id: the run. struct frame_run_state */
+	FRAME_FILE_REPLY,	/* id: the request. struct file_reply (files.h), data */
+};
+
+#define PROTOCOL_CONSOLE_INPUT_MAX 65536u
+
+struct frame_hello {
+	uint32_t version;	/* PROTOCOL_VERSION */
+	int32_t pid;		/* of the sender */
+};
+
+/* What is the matter with an instance; the words that `state` shows. */
+enum instance_state {
+	INSTANCE_BOOTING,
+	INSTANCE_READY,
+	INSTANCE_PAUSED,
+	INSTANCE_CRASHED,	/* the guest's kernel reported a crash */
+	INSTANCE_STOPPED,	/* the machine ended: powered off, emulator gone */
+	INSTANCE_LOST,		/* it runs, but the connection is gone; it is being rebuilt */
+	INSTANCE_FAILED,	/* the boot failed */
+	INSTANCE_CLOSING,	/* being destroyed */
+	INSTANCE_STATES
+};
+
+struct frame_state {
+	uint32_t state;		/* enum instance_state; never CLOSING */
+	uint32_t boot_ms;	/* how long the boot took; 0 until it is known */
+};
+
+enum run_state {
+	RUN_QUEUED,
+	RUN_RUNNING,
+	RUN_EXITED,		/* status is the exit status, 0 to 255 */
+	RUN_SIGNALED,		/* status is 128 + the signal */
+	RUN_TIMEOUT,		/* status is 124 */
+	RUN_STOPPED,		/* by ctl or rmdir; status is 128 + the signal that ended it, or 255 */
+	RUN_LOST,		/* connection or machine gone; status is 255 */
+	RUN_STATES
+};
+
+struct frame_run_state {
+	uint32_t state;		/* enum run_state. After an end nothing changes any more, and every
+				   SPOOL notice of the run has been sent before. */
+	int32_t status;		/* what `exit` shows; 0 before the end */
+	uint64_t bytes_dropped;	/* of output, beyond the limit */
+};
+
+enum spool_kind {
+	SPOOL_CONSOLE,
+	SPOOL_LOG,
+	SPOOL_OUTPUT,		/* stdout and stderr as they came */
+	SPOOL_STDOUT,
+	SPOOL_STDERR,
+	SPOOL_KINDS
+};
+
+/*
+ * A spool now holds the bytes start..end of its stream. For SPOOL_STDOUT: a run's standard output
+ * is the same as SPOOL_OUTPUT, byte for byte at the same offsets, below `base`; it is its own
+ * spool from `base` on. As long as no notice for SPOOL_STDOUT came, all of SPOOL_OUTPUT is
+ * standard output. 0 elsewhere.
+ */
+struct frame_spool {
+	uint32_t kind;		/* enum spool_kind */
+	uint32_t reserved;	/* 0 */
+	uint64_t start;
+	uint64_t end;
+	uint64_t base;
+};
+
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A transport carries commands and files to a machine that is up. The shim's core
+ * uses this interface alone; SSH (backends/ssh/) implements it.
+ *
+ * Loop's thread only. Nothing here blocks; every callback comes from the loop, never
+ * from inside the call that asked for it. What comes from the machine is hostile: sizes,
+ * names, ids and types are checked here before they go on.
+ */
+#ifndef BACKENDS_TRANSPORT_H
+#define BACKENDS_TRANSPORT_H
+
+#include "backends/backend.h"
+#include "backends/protocol/files.h"
+#include "backends/protocol/protocol.h"
+
+struct transport;
+struct uv_loop_s;
+
+struct transport_events {
+	/* Logged in: commands and files work. Also after a later transport_connect. */
+	void (*up)(void *data);
+	/* connect failed, or the connection was lost; all runs and file requests ended before this call
+	 * (runs as RUN_LOST, requests with -EHOSTDOWN or -EIO). reason is for people. fatal: trying
+	 * again cannot help (the key is refused, the host key changed). */
+	void (*down)(void *data, bool fatal, const char *reason);
+	/* A message for the instance's log. */
+	void (*log)(void *data, const char *message);
+};
+
+struct transport_run;
+
+struct transport_run_events {
+	/* The machine accepted the command: it runs. */
+	void (*started)(void *data);
+	/* Output: kind is SPOOL_STDOUT or SPOOL_STDERR. */
+	void (*output)(void *data, enum spool_kind kind, const void *bytes, size_t size);
+	/* The end, exactly once, last of all; the run's object is gone when this returns. state is
+	 * RUN_EXITED, RUN_SIGNALED, RUN_STOPPED or RUN_LOST; status as in struct frame_run_state. */
+	void (*ended)(void *data, enum run_state state, int status);
+};
+
+/* The answer to a file request, exactly once, unless it was cancelled. bytes is valid in the call. */
+typedef void transport_file_done(void *data, const struct file_reply *reply,
+	const void *bytes, size_t size);
+
+struct transport_ops {
+	const char *name;
+	/* values hold the transport's keys (user, key, ...). 0 or a negative errno with err. */
+	int (*new)(struct uv_loop_s *loop, const struct poolfs_values *values,
+		const struct transport_events *events, void *data,
+		struct transport **transport, struct poolfs_err *err);
+	/* Ends everything without further callbacks; memory may go on a later turn of the loop. */
+	void (*free)(struct transport *transport);
+	/* Begins to connect and log in (each attempt bounded by the transport's own limits);
+	 * `up` or `down` follows. Only while neither connected nor connecting. */
+	void (*connect)(struct transport *transport, const struct poolfs_address *address);
+	/* Drops the connection; `down` does not follow, runs and requests end as there. */
+	void (*disconnect)(struct transport *transport);
+	/* Starts a command: text (size bytes, no NUL) goes to the login's shell as it is, in the
+	 * directory of files/. While up; queued inside where the server limits channels. */
+	struct transport_run *(*run)(struct transport *transport, const char *text, size_t size,
+		const struct transport_run_events *events, void *data);
+	/* Asks for its end (TERM to the command where the server can, and the channel closes);
+	 * `ended` still comes, soon. */
+	void (*run_stop)(struct transport_run *run);
+	/* A file request; call is valid during this call only. key names it for file_cancel. */
+	void (*file)(struct transport *transport, uint64_t key, const struct file_call *call,
+		transport_file_done *done, void *data);
+	/* The answer is no longer wanted: done is not called. What the request opened is closed again. */
+	void (*file_cancel)(struct transport *transport, uint64_t key);
+};
+
+extern const struct transport_ops ssh_transport;
+
+#endif

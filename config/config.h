@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A configuration file, read and checked: section [poolfs] for the daemon and one
+ * section [pool NAME] per pool, in the syntax of inih. Every error of the file is
+ * found in one go. Reads files; waits for nothing else; any thread.
+ */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+#include "backends/backend.h"
+
+struct config_pool {
+	char *name;
+	const struct poolfs_kind *kind;
+	struct poolfs_values *values;	/* kinds_pool_keys and the kind's tables */
+};
+
+struct config {
+	char *file;			/* absolute path */
+	struct poolfs_values *daemon;	/* section [poolfs]: config_keys */
+	struct config_pool *pools;	/* in the order of the file */
+	size_t pool_count;
+};
+
+/* The keys of section [poolfs]; ended by an entry without name. */
+extern const struct poolfs_key config_keys[];
+
+/*
+ * Reads file and checks all of it: syntax, sections, keys, types, repeated keys, what must exist,
+ * each kind's own rules, and that no configured file lies below mount_point (NULL: not checked).
+ * Each error is appended to errors as a line "FILE:LINE: KEY: what is wrong; what would be right\n"
+ * (":LINE" and "KEY: " where there is one). 0 with *config for config_free, or -EINVAL / -errno.
+ */
+struct text;
+int config_load(const char *file, const char *mount_point, struct config **config,
+	struct text *errors);
+void config_free(struct config *config);
+
+/* What --backends and --help-backend TYPE print. -ENOENT: no such kind. */
+void config_print_kinds(FILE *out);
+int config_print_keys(FILE *out, const char *kind);
+
+#endif
