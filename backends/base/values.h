@@ -39,12 +39,13 @@ int values_check(const struct poolfs_values *values, const struct poolfs_key *ke
 	struct poolfs_err *err);
 
 /* Calls each(data, key, text) for every declared key in the tables' order; text is the value as it
- * would be written in the file (NULL: unset). */
+ * would be written in the file (NULL: unset; a secret's is "(secret)"). */
 void values_each(const struct poolfs_values *values,
 	void (*each)(void *data, const struct poolfs_key *key, const char *text), void *data);
 
 /* An object of strings (paths absolute), and back; the caller owns the results. values_from_json
- * returns NULL with err set when the object does not fit the tables. */
+ * returns NULL with err set when the object does not fit the tables; values_to_json returns NULL
+ * when a value is not UTF-8. */
 struct json_t *values_to_json(const struct poolfs_values *values);
 struct poolfs_values *values_from_json(const struct poolfs_key *const *tables,
 	const struct json_t *object, struct poolfs_err *err);
