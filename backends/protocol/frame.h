@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Frames over a unix socket, on a libuv loop: used by both ends of protocol.h.
- * One `struct frame_link` is one connection. Loop's thread only.
+ * One `struct frame_link` is one connection. Loop's thread only. The process ignores SIGPIPE.
  */
 #ifndef PROTOCOL_FRAME_H
 #define PROTOCOL_FRAME_H
@@ -34,9 +34,9 @@ void frame_link_free(struct frame_link *link);
 
 /*
  * Sends a frame whose payload is the parts joined (copied before the return where the socket does not
- * take them at once). 0; -EMSGSIZE when it is longer than PROTOCOL_PAYLOAD_MAX; -EPIPE after the end;
- * -ENOBUFS when more than FRAME_QUEUE_MAX bytes wait already (the peer does not read: `closed`
- * follows).
+ * take them at once), 8 parts at most. 0; -EMSGSIZE when it is longer than PROTOCOL_PAYLOAD_MAX;
+ * -EPIPE after the end; -ENOBUFS when more than FRAME_QUEUE_MAX bytes wait already (the peer does
+ * not read: `closed` follows).
  */
 #define FRAME_QUEUE_MAX (64u * 1048576u)
 int frame_link_send(struct frame_link *link, enum frame_type type, uint64_t id,

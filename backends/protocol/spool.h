@@ -40,8 +40,9 @@ void spool_reader_free(struct spool_reader *reader);
 
 /*
  * Reads up to size bytes at stream offset *offset. When that lies below the spool's start, *offset is
- * moved up to the start first. Returns the number of bytes, 0 at the end, or a negative errno
- * (-EPROTO when the header makes no sense; the reader trusts nothing in the file).
+ * moved up to the start first; it then is the offset of the first byte returned (the caller adds
+ * what was read). Returns the number of bytes, 0 at the end, or a negative errno (-EPROTO when the
+ * header makes no sense; the reader trusts nothing in the file).
  */
 ssize_t spool_read(struct spool_reader *reader, uint64_t *offset, void *buffer, size_t size);
 

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The input buffer holds the beginning of a frame at its own beginning, which is aligned, as soon
+ * as a frame does not fit whole: the rest of a large one is then read to its place without a copy.
+ * Of several frames in one piece the later ones may be unaligned; their payload is copied to
+ * `scratch`. So no byte is copied more than once, and mostly not at all.
+ *
+ * A link is closed by its owner (frame_link_free) or closes itself (link_fail); both end in
+ * link_gone, which frees or tells the owner, always from the loop.
+ */
+#include "backends/protocol/frame.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "backends/base/memory.h"
+
+/* What an idle link keeps; enough for the kernel's usual read of 128 KiB. */
+#define BUFFER_KEPT (192u * 1024u)
+#define PARTS_MAX 8
+
+enum link_state {
+	LINK_OPEN,
+	LINK_DRAINING,	/* sending failed: what the peer sent before is still read, to its end */
+	LINK_CLOSING,	/* uv_close was called */
+	LINK_CLOSED,	/* the owner was told; only frame_link_free is left */
+};
+
+struct frame_link {
+	uv_pipe_t pipe;
+	const struct frame_link_events *events;	/* NULL: freed by the owner */
+	void *data;
+	enum link_state state;
+	int reason;		/* for `closed` */
+	char *buffer;		/* capacity bytes, of which start..end wait to be taken apart */
+	size_t capacity, start, end;
+	char *scratch;		/* scratch_size bytes, for unaligned payloads */
+	size_t scratch_size;
+	size_t queued, writes;	/* bytes and requests that libuv holds for us */
+};
+
+/* A piece that the socket did not take at once. */
+struct link_write {
+	uv_write_t request;
+	struct frame_link *link;
+	size_t size;
+	char bytes[];
+};
+
+/* The handle is closed: frees the link, or tells the owner, who frees it. */
+static void link_gone(uv_handle_t *handle)
+{
+	struct frame_link *link = container_of(handle, struct frame_link, pipe);
+
+	link->state = LINK_CLOSED;
+	free(link->buffer);
+	free(link->scratch);
+	link->buffer = link->scratch = NULL;
+	if (link->events)
+		link->events->closed(link->data, link->reason);
+	else
+		free(link);
+}
+
+/* Ends the connection from our side; `closed` follows with the first reason there was. */
+static void link_fail(struct frame_link *link, int reason)
+{
+	if (link->state >= LINK_CLOSING)
+		return;
+	if (link->state == LINK_OPEN)
+		link->reason = reason;
+	link->state = LINK_CLOSING;
+	uv_close((uv_handle_t *)&link->pipe, link_gone);
+}
+
+/* Sending failed: reads what is left, so that a peer's last words are not lost, then ends. */
+static void link_drain(struct frame_link *link, int reason)
+{
+	uv_os_fd_t fd;
+
+	if (link->state != LINK_OPEN)
+		return;
+	link->state = LINK_DRAINING;
+	link->reason = reason == -EPIPE ? 0 : reason;
+	if (uv_fileno((uv_handle_t *)&link->pipe, &fd) < 0 || shutdown(fd, SHUT_RDWR) < 0)
+		link_fail(link, reason);
+}
+
+/* Makes the buffer hold at least size bytes from its start on. */
+static void buffer_reserve(struct frame_link *link, size_t size)
+{
+	size_t used = link->end - link->start;
+
+	if (link->start > 0 && used > 0)
+		memmove(link->buffer, link->buffer + link->start, used);
+	link->start = 0;
+	link->end = used;
+	if (link->capacity < size || !link->buffer) {
+		link->buffer = memory_grow(link->buffer, size);
+		link->capacity = size;
+	}
+}
+
+/* Gives libuv the place for the next bytes: at least one frame fits behind `start`. */
+static void link_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
+{
+	struct frame_link *link = container_of(handle, struct frame_link, pipe);
+	size_t used = link->end - link->start, want = BUFFER_KEPT;
+
+	if (used >= sizeof(struct frame_header)) {
+		struct frame_header header;
+		memcpy(&header, link->buffer + link->start, sizeof(header));
+		if (sizeof(header) + header.size > want)
+			want = sizeof(header) + header.size;
+	}
+	buffer_reserve(link, want);
+	*out = uv_buf_init(link->buffer + link->end, (unsigned)(link->capacity - link->end));
+}
+
+/* The payload at an address that is aligned to 8. */
+static const void *payload_aligned(struct frame_link *link, const char *payload, size_t size)
+{
+	if ((uintptr_t)payload % 8 == 0)
+		return payload;
+	if (size == 0)
+		return link->buffer;
+	if (link->scratch_size < size) {
+		free(link->scratch);
+		link->scratch = memory_new(size);
+		link->scratch_size = size;
+	}
+	memcpy(link->scratch, payload, size);
+	return link->scratch;
+}
+
+/* Delivers the frame at `start`: 1, 0 when it is not whole yet, or a negative errno. */
+static int link_deliver(struct frame_link *link)
+{
+	struct frame_header header;
+	size_t used = link->end - link->start;
+
+	if (used < sizeof(header))
+		return 0;
+	memcpy(&header, link->buffer + link->start, sizeof(header));
+	if (header.size > PROTOCOL_PAYLOAD_MAX || header.flags != 0)
+		return -EPROTO;
+	if (used < sizeof(header) + header.size)
+		return 0;
+	const void *payload = payload_aligned(link,
+		link->buffer + link->start + sizeof(header), header.size);
+	link->start += sizeof(header) + header.size;
+	int result = link->events->frame(link->data, &header, payload);
+	return result < 0 ? result : 1;
+}
+
+/* Gives back what one large frame needed. */
+static void buffer_shrink(struct frame_link *link)
+{
+	if (link->start == link->end && link->capacity > BUFFER_KEPT) {
+		free(link->buffer);
+		link->buffer = NULL;
+		link->capacity = link->start = link->end = 0;
+	}
+	if (link->scratch_size > BUFFER_KEPT) {
+		free(link->scratch);
+		link->scratch = NULL;
+		link->scratch_size = 0;
+	}
+}
+
+/* Bytes came, or the end. */
+static void link_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *piece)
+{
+	struct frame_link *link = container_of(stream, struct frame_link, pipe);
+	int result = 1;
+
+	if (count == UV_EOF && link->end > link->start)
+		count = -ECONNRESET;
+	if (count < 0) {
+		link_fail(link, count == UV_EOF ? 0 : (int)count);
+		return;
+	}
+	link->end += (size_t)count;
+	while (result > 0 && link->state < LINK_CLOSING)
+		result = link_deliver(link);
+	if (result < 0)
+		link_fail(link, result);
+	else if (link->state < LINK_CLOSING)
+		buffer_shrink(link);
+}
+
+/* Takes over a socket. */
+struct frame_link *frame_link_new(struct uv_loop_s *loop, int fd,
+	const struct frame_link_events *events, void *data)
+{
+	struct frame_link *link = memory_new(sizeof(*link));
+
+	link->events = events;
+	link->data = data;
+	uv_pipe_init(loop, &link->pipe, 0);
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	int result = uv_pipe_open(&link->pipe, fd);
+	if (result < 0)
+		close(fd);
+	else
+		result = uv_read_start((uv_stream_t *)&link->pipe, link_alloc, link_read);
+	if (result < 0)
+		link_fail(link, result);
+	return link;
+}
+
+/* Ends a link for its owner. */
+void frame_link_free(struct frame_link *link)
+{
+	if (!link)
+		return;
+	if (link->state == LINK_CLOSED) {
+		free(link);
+		return;
+	}
+	link_fail(link, 0);
+	link->events = NULL;
+}
+
+/* A waiting piece was sent, or never will be. */
+static void link_written(uv_write_t *request, int status)
+{
+	struct link_write *piece = container_of(request, struct link_write, request);
+	struct frame_link *link = piece->link;
+
+	link->queued -= piece->size;
+	link->writes--;
+	free(piece);
+	if (status < 0)
+		link_drain(link, status);
+}
+
+/* Queues a copy of what comes behind the first `sent` bytes of the parts. */
+static int link_queue(struct frame_link *link, const uv_buf_t *parts, int count, size_t total,
+	size_t sent)
+{
+	struct link_write *piece = memory_new(sizeof(*piece) + total - sent);
+
+	piece->link = link;
+	for (int i = 0; i < count; i++) {
+		size_t skip = sent < parts[i].len ? sent : parts[i].len;
+		if (parts[i].len > skip)
+			memcpy(piece->bytes + piece->size, parts[i].base + skip, parts[i].len - skip);
+		piece->size += parts[i].len - skip;
+		sent -= skip;
+	}
+	uv_buf_t whole = uv_buf_init(piece->bytes, (unsigned)piece->size);
+	int result = uv_write(&piece->request, (uv_stream_t *)&link->pipe, &whole, 1, link_written);
+	if (result < 0) {
+		free(piece);
+		return result;
+	}
+	link->queued += piece->size;
+	link->writes++;
+	return 0;
+}
+
+/* Sends header and payload, at once as far as the socket takes them. */
+static int link_send(struct frame_link *link, const uv_buf_t *parts, int count, size_t total)
+{
+	int sent = 0;
+
+	if (link->queued + link->writes * sizeof(struct link_write) > FRAME_QUEUE_MAX) {
+		link_fail(link, -ENOBUFS);
+		return -ENOBUFS;
+	}
+	if (link->writes == 0) {
+		sent = uv_try_write((uv_stream_t *)&link->pipe, parts, (unsigned)count);
+		if (sent == UV_EAGAIN)
+			sent = 0;
+	}
+	if (sent >= 0 && (size_t)sent == total)
+		return 0;
+	int result = sent < 0 ? sent : link_queue(link, parts, count, total, (size_t)sent);
+	if (result < 0) {
+		link_drain(link, result);
+		return -EPIPE;
+	}
+	return 0;
+}
+
+/* Sends one frame. */
+int frame_link_send(struct frame_link *link, enum frame_type type, uint64_t id,
+	const struct iovec *parts, int count)
+{
+	struct frame_header header = { .type = (uint16_t)type, .id = id };
+	uv_buf_t all[PARTS_MAX + 1];
+	size_t size = 0;
+
+	if (link->state != LINK_OPEN)
+		return -EPIPE;
+	if (count < 0 || count > PARTS_MAX)
+		return -EMSGSIZE;
+	all[0] = uv_buf_init((char *)&header, sizeof(header));
+	for (int i = 0; i < count; i++) {
+		if (parts[i].iov_len > PROTOCOL_PAYLOAD_MAX - size)
+			return -EMSGSIZE;
+		all[i + 1] = uv_buf_init(parts[i].iov_base, (unsigned)parts[i].iov_len);
+		size += parts[i].iov_len;
+	}
+	header.size = (uint32_t)size;
+	return link_send(link, all, count + 1, sizeof(header) + size);
+}
+
+/* How much waits. */
+size_t frame_link_queued(const struct frame_link *link)
+{
+	return link->queued;
+}
