@@ -1,0 +1,176 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# sh docs/quickstart.sh [--keep]
+#
+# Builds poolfs, boots a Linux virtual machine with mkdir, runs a command in it, copies a file in
+# and out, and takes everything down again. --keep leaves it up and says what to try.
+set -eu
+cd "$(dirname "$0")/.."
+. docs/packages.sh
+
+keep=no
+case ${1:-} in
+'') ;;
+--keep) keep=yes ;;
+*)
+	echo "usage: sh docs/quickstart.sh [--keep]" >&2
+	exit 2
+	;;
+esac
+
+work=
+daemon=
+vm=
+finished=no
+
+say() { printf '\n== %s\n' "$*"; }
+
+fail() {
+	printf 'quickstart: %s\n' "$*" >&2
+	exit 1
+}
+
+# Shows a command, then runs it.
+try() {
+	printf '$ %s\n' "$*"
+	sh -c "$*"
+}
+
+# Waits until the condition (a command) holds; false when it did not within so many tenths of a second.
+await() {
+	left=$1
+	shift
+	until "$@"; do
+		left=$((left - 1))
+		[ $left -gt 0 ] || return 1
+		sleep 0.1
+	done
+}
+
+running() { kill -0 "$daemon" 2>/dev/null; }
+mounted() { [ -e "$work/vm/version" ]; }
+ended() { ! running; }
+mounted_or_ended() { mounted || ended; }
+
+# Says why, as poolfs has it.
+explain() {
+	if [ -n "$vm" ] && [ -d "$vm" ]; then
+		say "What the instance says (error, log):"
+		cat "$vm/error" "$vm/log" 2>/dev/null || true
+	fi
+	if [ -s "$work/log" ]; then
+		say "What poolfs says:"
+		tail -n 30 "$work/log"
+	fi
+}
+
+# Takes down what this script started, and nothing else.
+take_down() {
+	if [ -n "$vm" ] && [ -d "$vm" ]; then
+		rmdir "$vm" 2>/dev/null || true
+	fi
+	if [ -n "$daemon" ] && running; then
+		fusermount3 -u "$work/vm" 2>/dev/null || fusermount3 -u -z "$work/vm" 2>/dev/null || true
+		await 200 ended || kill "$daemon" 2>/dev/null || true
+	fi
+	result=0
+	[ -z "$daemon" ] || wait "$daemon" || result=$?
+	daemon=
+	# Only an empty directory goes: a mount that is still there keeps its files.
+	if [ -n "$work" ] && rmdir "$work/vm" 2>/dev/null; then
+		rm -f "$work/log" "$work/hello.txt" "$work/back.txt"
+		rmdir "$work" 2>/dev/null || true
+	fi
+	return $result
+}
+
+leave() {
+	code=$?
+	trap - EXIT HUP INT TERM
+	if [ $finished = no ]; then
+		[ -z "$work" ] || explain || true
+		take_down || true
+		[ $code != 0 ] || code=1
+	fi
+	exit $code
+}
+trap leave EXIT
+trap 'exit 130' HUP INT TERM
+
+say "Looking for the packages that poolfs needs"
+# shellcheck disable=SC2086
+packages_install $packages_build $packages_run
+[ -e /dev/fuse ] || fail "there is no /dev/fuse: as root, try \"modprobe fuse\""
+
+say "Building poolfs in build/"
+if [ ! -f build/build.ninja ]; then
+	rm -rf build
+	meson setup build >/dev/null
+fi
+ninja -C build --quiet
+
+say "Making the guest image in build/guest/ (a kernel, busybox, an SSH server)"
+sh backends/qemu/mkguest.sh --output build/guest >build/guest.log 2>&1 || {
+	cat build/guest.log >&2
+	fail "the guest image could not be made"
+}
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/poolfs-quickstart.XXXXXX")
+mkdir "$work/vm"
+say "Mounting: poolfs config/quickstart.ini $work/vm"
+# In a session of its own, so that Ctrl-C here leaves the order of the end to this script.
+setsid build/poolfs -f config/quickstart.ini "$work/vm" >"$work/log" 2>&1 &
+daemon=$!
+await 200 mounted_or_ended && mounted || fail "the mount did not come up"
+try ls "$work/vm"
+
+say "Booting a virtual machine"
+try mkdir "$work/vm/linux/demo"
+vm=$work/vm/linux/demo
+try cat "$vm/ready" || fail "the virtual machine did not boot"
+echo "(seconds until the login worked)"
+
+say "Running a command in it"
+try "echo 'uname -a; uptime' >$vm/cmd"
+try cat "$vm/last/output"
+try cat "$vm/last/exit"
+
+say "Copying a file in, changing it there, copying it out"
+echo "hello from the host" >"$work/hello.txt"
+try cp "$work/hello.txt" "$vm/files/"
+try mkdir "$vm/runs/shout"
+try "echo 'tr a-z A-Z <hello.txt >back.txt' >$vm/runs/shout/cmd"
+try cat "$vm/runs/shout/exit"
+try cp "$vm/files/back.txt" "$work/"
+try cat "$work/back.txt"
+[ "$(cat "$work/back.txt")" = "HELLO FROM THE HOST" ] || fail "the file came back with other bytes"
+cmp "$work/hello.txt" "$vm/files/hello.txt" || fail "the guest's file has other bytes"
+
+say "The end of its console"
+try "tail -n 5 $vm/console"
+
+if [ $keep = yes ]; then
+	finished=yes
+	cat <<END
+
+== It stays up. Try:
+  cat $vm/status
+  echo 'dmesg | tail -n 3' >$vm/cmd; cat $vm/last/output
+  tail -f $vm/console
+  mkdir $work/vm/linux/second
+  cat $work/vm/README
+To end it:
+  rmdir $vm; fusermount3 -u $work/vm
+  rm -f $work/*.txt $work/log; rmdir $work/vm $work
+END
+	exit 0
+fi
+
+say "Taking it down"
+try rmdir "$vm"
+vm=
+echo "\$ fusermount3 -u $work/vm"
+take_down || fail "poolfs did not end as it should"
+finished=yes
+say "Done. Read on in README.md and docs/FILESYSTEM.md; \"sh docs/quickstart.sh --keep\" leaves it up."
