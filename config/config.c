@@ -235,14 +235,14 @@ static bool wrong_name(struct loader *loader, const struct section *section, con
 	}
 	if (!text_is_name(name)) {
 		complaints_add(&loader->complaints, section->line, NULL, "\"%s\" is no name of a "
-			"pool: write a letter or digit, then letters, digits, \".\", \"_\" or \"-\", "
-			"%d at most in all", name, TEXT_NAME_MAX);
+			"pool: write a letter or digit, then letters, digits, \".\", \"_\" or "
+			"\"-\", %d at most in all", name, TEXT_NAME_MAX);
 		return true;
 	}
 	for (size_t i = 0; taken[i]; i++) {
 		if (strcmp(name, taken[i]) == 0) {
-			complaints_add(&loader->complaints, section->line, NULL, "\"%s\" is the name "
-				"of a file of the mount: choose another for the pool", name);
+			complaints_add(&loader->complaints, section->line, NULL, "\"%s\" is the "
+				"name of a file of the mount: choose another for the pool", name);
 			return true;
 		}
 	}
@@ -267,7 +267,9 @@ static const struct section *first_alike(const struct sections *sections,
 	for (; other < section; other++) {
 		const char *name = pool_name(other->name);
 
-		if (strcmp(other->name, section->name) == 0 || (pool && name && !strcmp(pool, name)))
+		if (strcmp(other->name, section->name) == 0)
+			break;
+		if (pool && name && strcmp(pool, name) == 0)
 			break;
 	}
 	return other;

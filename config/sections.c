@@ -129,8 +129,9 @@ static bool check_text(struct reader *reader, const char *line, size_t length)
 		size_t step = character((const unsigned char *)line + at, length - at);
 
 		if (!step) {
-			char *what = memory_format("byte %zu (\\x%02x) is no text: save the file as "
-				"UTF-8 without control characters", at + 1, (unsigned char)line[at]);
+			char *what = memory_format("byte %zu (\\x%02x) is no text: save the file "
+				"as UTF-8 without control characters", at + 1,
+				(unsigned char)line[at]);
 			refuse(reader, what);
 			free(what);
 			return false;
@@ -303,8 +304,8 @@ int sections_read(struct sections *sections, const char *file, struct complaints
 #endif
 	int wrong = ini_parse_stream(read_line, &reader, keep_item, &reader);
 	if (wrong)
-		complaints_add(complaints, wrong > 0 ? wrong : 0, NULL, "the line is not understood: "
-			"write \"KEY = VALUE\", [poolfs] or [pool NAME]");
+		complaints_add(complaints, wrong > 0 ? wrong : 0, NULL, "the line is not "
+			"understood: write \"KEY = VALUE\", [poolfs] or [pool NAME]");
 	free(data);
 	return 0;
 }

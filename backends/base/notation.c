@@ -59,7 +59,8 @@ static int parse_int(const char *text, int64_t *number, struct poolfs_err *err)
 	const char *end = digits(text + negative, &value);
 
 	if (!end || *end)
-		return poolfs_err_set(err, -EINVAL, "not a number: write a whole number, such as 4");
+		return poolfs_err_set(err, -EINVAL, "not a number: write a whole number, such "
+			"as 4");
 	*number = negative ? -value : value;
 	return 0;
 }
@@ -280,8 +281,8 @@ int notation_words(const char *text, char ***words, struct poolfs_err *err)
 		if (!in) {
 			text_done(&one);
 			notation_words_free(list);
-			return poolfs_err_set(err, -EINVAL, "a quote is not closed: end it, or write "
-				"\\ before a quote that is meant as such");
+			return poolfs_err_set(err, -EINVAL, "a quote is not closed: end it, or "
+				"write \\ before a quote that is meant as such");
 		}
 		in += strspn(in, " \t");
 		list = memory_grow(list, (count + 2) * sizeof(*list));
@@ -347,8 +348,8 @@ int notation_path(const char *text, const char *directory, char **path, struct p
 				"write the whole path");
 		directory = home();
 		if (!directory)
-			return poolfs_err_set(err, -EINVAL, "~ stands for nothing here, HOME is not "
-				"set: write the whole path");
+			return poolfs_err_set(err, -EINVAL, "~ stands for nothing here, HOME is "
+				"not set: write the whole path");
 		text += 1 + strspn(text + 1, "/");
 	}
 	whole = *text == '/' ? memory_string(text) : memory_format("%s/%s", directory, text);

@@ -333,9 +333,12 @@ struct poolfs_values *values_from_json(const struct poolfs_key *const *tables,
 	if (!json_is_object(object))
 		goto misfit;
 	json_object_foreach((json_t *)object, name, text) {
-		if (!json_is_string(text) || strlen(json_string_value(text)) != json_string_length(text))
+		const char *value = json_string_value(text);
+
+		/* A value holds no NUL: it would be cut there. */
+		if (!value || strlen(value) != json_string_length(text))
 			goto misfit;
-		if (values_set(values, name, json_string_value(text), "/", err) < 0) {
+		if (values_set(values, name, value, "/", err) < 0) {
 			poolfs_err_prefix(err, "%s", name);
 			values_free(values);
 			return NULL;

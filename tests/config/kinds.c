@@ -15,7 +15,8 @@ static const char *const speeds[] = { "slow", "fast", NULL };
 static const struct poolfs_key machine_keys[] = {
 	{ .name = "image", .type = POOLFS_PATH, .flags = POOLFS_KEY_REQUIRED | POOLFS_KEY_EXISTS,
 	  .help = "The disk." },
-	{ .name = "kernel", .type = POOLFS_PATH, .flags = POOLFS_KEY_EXISTS, .help = "The kernel." },
+	{ .name = "kernel", .type = POOLFS_PATH, .flags = POOLFS_KEY_EXISTS,
+	  .help = "The kernel." },
 	{ .name = "initrd", .type = POOLFS_PATH, .help = "What the kernel finds first, so long a "
 	  "sentence that it does not fit into one line of eighty columns." },
 	{ .name = "memory", .type = POOLFS_SIZE, .fallback = "1G", .min = 16 << 20,
@@ -43,7 +44,8 @@ static const struct poolfs_key *const no_tables[] = { NULL };
 static int machine_check(const struct poolfs_values *values, struct poolfs_err *err)
 {
 	if (poolfs_has(values, "initrd") && !poolfs_has(values, "kernel"))
-		return poolfs_err_set(err, -EINVAL, "initrd: needs a kernel: write \"kernel = ...\"");
+		return poolfs_err_set(err, -EINVAL, "initrd: needs a kernel: write "
+			"\"kernel = ...\"");
 	return 0;
 }
 
@@ -61,7 +63,8 @@ static const struct poolfs_kind bare_kind = {
 const struct poolfs_kind *const kinds_all[] = { &machine_kind, &bare_kind, NULL };
 
 const struct poolfs_key kinds_pool_keys[] = {
-	{ .name = "type", .type = POOLFS_STRING, .flags = POOLFS_KEY_REQUIRED, .help = "The kind." },
+	{ .name = "type", .type = POOLFS_STRING, .flags = POOLFS_KEY_REQUIRED,
+	  .help = "The kind." },
 	{ .name = "count", .type = POOLFS_INT, .fallback = "16", .min = 1, .max = 100,
 	  .help = "How many." },
 	{ 0 }

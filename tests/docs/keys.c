@@ -46,8 +46,8 @@ static void each_key(void (*each)(const struct poolfs_key *key, void *data), voi
 	for (const struct poolfs_key *key = kinds_pool_keys; key->name; key++)
 		each(key, data);
 	for (size_t i = 0; kinds_all[i]; i++)
-		for (size_t k = 0; kinds_all[i]->tables[k]; k++)
-			for (const struct poolfs_key *key = kinds_all[i]->tables[k]; key->name; key++)
+		for (const struct poolfs_key *const *table = kinds_all[i]->tables; *table; table++)
+			for (const struct poolfs_key *key = *table; key->name; key++)
 				each(key, data);
 }
 
@@ -129,7 +129,8 @@ static int unknown_names(const char *text, const char *prefix)
 	for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
 		struct search search = { .name = line + strlen(prefix) };
 
-		if (strncmp(line, prefix, strlen(prefix)) != 0 || !islower((unsigned char)*search.name))
+		if (strncmp(line, prefix, strlen(prefix)) != 0 ||
+		    !islower((unsigned char)*search.name))
 			continue;
 		search.length = strspn(search.name, "abcdefghijklmnopqrstuvwxyz0123456789_");
 		each_key(match, &search);
@@ -184,7 +185,8 @@ static void the_sample_is_right(void **state)
 		config_free(config);
 	unlink(file);
 	for (char *line = errors.data; line && *line; line += strcspn(line, "\n") + 1)
-		if (!strstr(line, "No such file or directory") && !strstr(line, "not found in PATH"))
+		if (!strstr(line, "No such file or directory") &&
+		    !strstr(line, "not found in PATH"))
 			fail_msg("%s", line);
 	text_done(&errors);
 }

@@ -227,7 +227,7 @@ static void files_below_the_mount_point(void **state)
 	expect("mnt", "under lies below the mount point");
 }
 
-static void the_file_itself_below_the_mount_point(void **state)
+static void the_file_below_the_mount_point(void **state)
 {
 	put("conf.ini", "[pool a]\ntype = bare\n");
 	expect(".", "conf.ini: lies below the mount point");
@@ -295,7 +295,7 @@ int main(void)
 		cmocka_unit_test(terminals_are_safe),
 		cmocka_unit_test_setup_teardown(secrets_need_a_private_file, enter, leave),
 		cmocka_unit_test_setup_teardown(files_below_the_mount_point, enter, leave),
-		cmocka_unit_test_setup_teardown(the_file_itself_below_the_mount_point, enter, leave),
+		cmocka_unit_test_setup_teardown(the_file_below_the_mount_point, enter, leave),
 		cmocka_unit_test(help_shows_the_tables),
 	};
 
