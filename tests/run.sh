@@ -45,5 +45,7 @@ passed=$(count 'OK|EXPECTEDFAIL')
 skipped=$(count SKIP)
 failed=$(count 'FAIL|TIMEOUT|INTERRUPT|ERROR|UNEXPECTEDPASS')
 [ "$failed" = 0 ] || status=1
+# Arguments that choose no test are a mistake.
+[ $((passed + failed + skipped)) -gt 0 ] || status=1
 echo "$passed passed, $failed failed, $skipped skipped"
 exit $status

@@ -13,7 +13,8 @@ for manual; do
 done
 text=$(mandoc -Tascii "$manual" | sed 's/.\x08//g')
 status=0
-for option in $("$poolfs" --help | grep -o -E -- '(^|[ ,])--?[a-z][a-z-]*' | tr -d ' ,' | sort -u); do
+for option in $("$poolfs" --help | grep -o -E -- '(^|[[ ,])--?[a-z][a-z-]*' |
+	tr -d '[ ,' | sort -u); do
 	printf '%s\n' "$text" | grep -q -e "$option" || {
 		echo "poolfs(8) lacks $option"
 		status=1
