@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+#include "backends/shim/daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "backends/protocol/frame.h"
+#include "backends/shim/shim.h"
+
+/* With so much waiting, notices are held back and joined: the newest tells all. */
+#define CONGESTED (1024u * 1024u)
+#define ACCEPT_AGAIN_MS 1000
+
+/* One row per frame that a daemon may send. */
+struct frame_rule {
+	int (*take)(struct shim *shim, uint64_t id, const void *payload, size_t size);
+	uint32_t least, most;	/* size of the payload */
+	bool id;		/* has an id, not 0 */
+};
+
+/* The daemon's first frame; the answer is all that is known. */
+static int take_hello(struct shim *shim, uint64_t id, const void *payload, size_t size)
+{
+	const struct frame_hello *hello = payload;
+
+	if (shim->daemon.greeted)
+		return -EPROTO;
+	if (hello->version != PROTOCOL_VERSION) {
+		journal_printf(shim, "the daemon speaks version %u of the protocol, not %u",
+			hello->version, PROTOCOL_VERSION);
+		return -EPROTO;
+	}
+	shim->daemon.greeted = true;
+	life_tell(shim);
+	status_tell(shim, true);
+	sink_tell(&shim->console.spool, true);
+	sink_tell(&shim->journal.spool, true);
+	runs_tell_all(shim);
+	return 0;
+}
+
+/* The end of the machine. */
+static int take_stop(struct shim *shim, uint64_t id, const void *payload, size_t size)
+{
+	shim_stop(shim);
+	return 0;
+}
+
+/* Input for the console. */
+static int take_console_input(struct shim *shim, uint64_t id, const void *payload, size_t size)
+{
+	console_input(shim, payload, size);
+	return 0;
+}
+
+static const struct frame_rule rules[] = {
+	[FRAME_HELLO] = { take_hello, sizeof(struct frame_hello), sizeof(struct frame_hello) },
+	[FRAME_STOP] = { take_stop },
+	[FRAME_RUN] = { runs_add, 1, PROTOCOL_COMMAND_MAX, true },
+	[FRAME_RUN_STOP] = { runs_stop, 0, 0, true },
+	[FRAME_RUN_FORGET] = { runs_forget, 0, 0, true },
+	[FRAME_CONSOLE_INPUT] = { take_console_input, 0, PROTOCOL_PAYLOAD_MAX },
+	[FRAME_FILE] = { requests_add, sizeof(struct file_request), PROTOCOL_PAYLOAD_MAX, true },
+	[FRAME_CANCEL] = { requests_cancel, 0, 0, true },
+};
+
+/* A frame came. */
+static int daemon_frame(void *data, const struct frame_header *header, const void *payload)
+{
+	struct shim *shim = data;
+
+	if (header->type >= sizeof(rules) / sizeof(*rules) || !rules[header->type].take)
+		return -EPROTO;
+	const struct frame_rule *rule = &rules[header->type];
+	if (header->size < rule->least || header->size > rule->most || rule->id != (header->id != 0))
+		return -EPROTO;
+	if (!shim->daemon.greeted && header->type != FRAME_HELLO)
+		return -EPROTO;
+	return rule->take(shim, header->id, payload, header->size);
+}
+
+/* Nobody is connected any more. */
+static void daemon_drop(struct shim *shim)
+{
+	frame_link_free(shim->daemon.link);
+	shim->daemon.link = NULL;
+	shim->daemon.greeted = false;
+	requests_drop(shim);
+}
+
+/* The daemon went, or broke the protocol. */
+static void daemon_closed(void *data, int reason)
+{
+	struct shim *shim = data;
+
+	if (reason < 0)
+		journal_printf(shim, "the connection to the daemon ended: %s", strerror(-reason));
+	daemon_drop(shim);
+}
+
+static const struct frame_link_events daemon_events = {
+	.frame = daemon_frame,
+	.closed = daemon_closed,
+};
+
+/* Waits a moment where accept would only fail again. */
+static void daemon_again(uv_timer_t *timer);
+
+/* A daemon connects: the one before is out. */
+static void daemon_accept(uv_poll_t *poll, int status, int events)
+{
+	struct shim *shim = poll->data;
+	struct frame_hello hello = { .version = PROTOCOL_VERSION, .pid = getpid() };
+	struct iovec part = { &hello, sizeof(hello) };
+	int fd = accept4(shim->daemon.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0) {
+		if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
+			return;
+		journal_printf(shim, "cannot accept a daemon: %s", strerror(errno));
+		uv_poll_stop(poll);
+		uv_timer_start(&shim->daemon.again, daemon_again, ACCEPT_AGAIN_MS, 0);
+		return;
+	}
+	if (shim->daemon.link)
+		daemon_drop(shim);
+	shim->daemon.link = frame_link_new(shim->loop, fd, &daemon_events, shim);
+	frame_link_send(shim->daemon.link, FRAME_HELLO, 0, &part, 1);
+}
+
+/* Accepts again. */
+static void daemon_again(uv_timer_t *timer)
+{
+	struct daemon *daemon = &((struct shim *)timer->data)->daemon;
+
+	uv_poll_start(&daemon->listener, UV_READABLE, daemon_accept);
+}
+
+/* Listens. */
+void daemon_init(struct shim *shim, int listener)
+{
+	struct daemon *daemon = &shim->daemon;
+
+	daemon->fd = listener;
+	daemon->listener.data = daemon->again.data = shim;
+	uv_timer_init(shim->loop, &daemon->again);
+	fcntl(listener, F_SETFD, FD_CLOEXEC);
+	int result = uv_poll_init(shim->loop, &daemon->listener, listener);
+	if (result == 0) {
+		uv_poll_start(&daemon->listener, UV_READABLE, daemon_accept);
+		return;
+	}
+	journal_printf(shim, "the listening socket cannot be used: %s", uv_strerror(result));
+	daemon->fd = -1;
+}
+
+/* Sends. */
+int daemon_send(struct shim *shim, enum frame_type type, uint64_t id, const void *head,
+	size_t head_size, const void *rest, size_t rest_size)
+{
+	struct iovec parts[] = { { (void *)head, head_size }, { (void *)rest, rest_size } };
+
+	if (!shim->daemon.greeted)
+		return 0;
+	int result = frame_link_send(shim->daemon.link, type, id, parts, rest_size > 0 ? 2 : 1);
+	return result == -EMSGSIZE ? result : 0;
+}
+
+/* Whether notices go out. */
+bool daemon_listens(const struct shim *shim)
+{
+	return shim->daemon.greeted && frame_link_queued(shim->daemon.link) < CONGESTED;
+}
+
+/* The listening socket may be closed when libuv no longer looks at it. */
+static void daemon_listener_closed(uv_handle_t *handle)
+{
+	close(((struct shim *)handle->data)->daemon.fd);
+}
+
+/* Ends the connection, and accepts no other. */
+void daemon_close(struct shim *shim)
+{
+	struct daemon *daemon = &shim->daemon;
+
+	frame_link_free(daemon->link);
+	daemon->link = NULL;
+	daemon->greeted = false;
+	uv_close((uv_handle_t *)&daemon->again, NULL);
+	if (daemon->fd >= 0)
+		uv_close((uv_handle_t *)&daemon->listener, daemon_listener_closed);
+}

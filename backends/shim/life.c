@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * booting --up--> ready <--up/down--> lost       booting --> failed
+ *                   \________________/ \--> stopped, crashed
+ *
+ * failed, stopped and crashed are final. What a backend reports from within a call (the machine
+ * ended, a panic on the console) is kept, and looked at on the loop's next turn: nothing is torn
+ * down under a backend, and a panic that came with the end wins over it.
+ *
+ * The end of the machine is one path, taken after a failed boot and at FRAME_STOP: cancel start
+ * if need be, then stop. Only FRAME_STOP goes on to close and to the end of the process.
+ */
+#include "backends/shim/life.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backends/base/memory.h"
+#include "backends/base/text.h"
+#include "backends/shim/shim.h"
+
+/* The longest reason that is sent: a sentence, and the console's last lines, each byte escaped. */
+#define REASON_MAX 49152
+
+static const char *const state_names[INSTANCE_STATES] = {
+	[INSTANCE_BOOTING] = "booting",
+	[INSTANCE_READY] = "ready",
+	[INSTANCE_PAUSED] = "paused",
+	[INSTANCE_CRASHED] = "crashed",
+	[INSTANCE_STOPPED] = "stopped",
+	[INSTANCE_LOST] = "lost",
+	[INSTANCE_FAILED] = "failed",
+	[INSTANCE_CLOSING] = "closing",
+};
+
+static void life_end(struct shim *shim);
+
+/* Sends the state. */
+void life_tell(struct shim *shim)
+{
+	const struct life *life = &shim->life;
+	struct frame_state frame = { .state = life->state, .boot_ms = life->boot_ms };
+
+	daemon_send(shim, FRAME_STATE, 0, &frame, sizeof(frame), life->reason,
+		life->reason ? strlen(life->reason) : 0);
+}
+
+/* Whether nothing follows a state. */
+static bool state_is_final(enum instance_state state)
+{
+	return state == INSTANCE_FAILED || state == INSTANCE_STOPPED || state == INSTANCE_CRASHED;
+}
+
+/* The one place where the state changes. */
+static void life_change(struct shim *shim, enum instance_state state, const char *reason)
+{
+	struct life *life = &shim->life;
+	char *clean = NULL;
+
+	if (state_is_final(life->state))
+		return;
+	if (reason) {
+		clean = memory_new(REASON_MAX);
+		text_escape_lines(clean, REASON_MAX, reason);
+	}
+	free(life->reason);
+	life->reason = clean;
+	life->state = state;
+	journal_printf(shim, "%s%s%s", state_names[state], clean ? ": " : "", clean ? clean : "");
+	life_tell(shim);
+}
+
+/* Whether commands and files work. */
+bool life_is_up(const struct shim *shim)
+{
+	return shim->life.state == INSTANCE_READY && shim->life.up && !shim->life.stopping;
+}
+
+/* Whether it is over. */
+bool life_is_over(const struct shim *shim)
+{
+	return state_is_final(shim->life.state) || shim->life.stopping;
+}
+
+/* Frees the transport, and ends what was going through it. */
+static void life_free_transport(struct shim *shim)
+{
+	struct life *life = &shim->life;
+
+	uv_timer_stop(&life->retry);
+	life->up = false;
+	if (life->transport)
+		shim->setup.transport->free(life->transport);
+	life->transport = NULL;
+	runs_lose(shim);
+	runs_cut(shim);
+	requests_cut(shim);
+}
+
+/* The boot failed: the reason gets the console's last lines, and the machine ends. */
+static void life_fail(struct shim *shim, const char *reason)
+{
+	struct text text = { 0 }, tail = { 0 };
+
+	text_printf(&text, "%s", reason);
+	lines_tail(&shim->console.lines, &tail);
+	if (tail.size > 0)
+		text_printf(&text, "\nThe console's last lines:\n%s", tail.data);
+	uv_timer_stop(&shim->life.boot);
+	life_change(shim, INSTANCE_FAILED, text.data);
+	text_done(&text);
+	text_done(&tail);
+	life_free_transport(shim);
+	life_end(shim);
+}
+
+/* The machine is gone, after it was ready. */
+static void life_gone(struct shim *shim, enum instance_state state, const char *reason)
+{
+	life_change(shim, state, reason);
+	life_free_transport(shim);
+}
+
+static void life_down(void *data, bool fatal, const char *reason);
+
+/* Begins an attempt to log in. */
+static void life_connect(struct shim *shim)
+{
+	struct life *life = &shim->life;
+	struct poolfs_address address;
+	struct poolfs_err err = { "" };
+
+	if (door_address(life->door, &address, &err) < 0) {
+		life_down(shim, life->state == INSTANCE_BOOTING, err.text);
+		return;
+	}
+	shim->setup.transport->connect(life->transport, &address);
+}
+
+/* The next attempt is due, or it turned out that there is none. */
+static void life_retry(uv_timer_t *timer)
+{
+	struct shim *shim = timer->data;
+
+	if (!shim->life.hopeless) {
+		life_connect(shim);
+		return;
+	}
+	char *text = memory_format("the login failed: %s", shim->life.trouble);
+	life_fail(shim, text);
+	free(text);
+}
+
+/* The transport logged in. */
+static void life_up(void *data)
+{
+	struct shim *shim = data;
+	struct life *life = &shim->life;
+
+	life->up = true;
+	life->delay = LIFE_LOST_RETRY_MS;
+	uv_timer_stop(&life->boot);
+	uv_update_time(shim->loop);
+	if (life->state == INSTANCE_BOOTING) {
+		uint64_t took = uv_now(shim->loop) - life->begun;
+		life->boot_ms = took > 0 ? (uint32_t)took : 1;
+	}
+	life_change(shim, INSTANCE_READY, NULL);
+	runs_start(shim);
+}
+
+/* No connection while booting: tries again, unless that can not help. The transport is not freed
+ * from within its own call. */
+static void life_down_booting(struct shim *shim, bool fatal, const char *reason)
+{
+	struct life *life = &shim->life;
+
+	free(life->trouble);
+	life->trouble = memory_string(reason);
+	life->hopeless = fatal;
+	uv_timer_start(&life->retry, life_retry, fatal ? 0 : LIFE_BOOT_RETRY_MS, 0);
+}
+
+/* The connection was lost, or could not be rebuilt. */
+static void life_down_later(struct shim *shim, bool fatal, const char *reason)
+{
+	struct life *life = &shim->life;
+
+	if (life->state == INSTANCE_READY || fatal)
+		life_change(shim, INSTANCE_LOST, reason);
+	if (fatal)
+		return;
+	uv_timer_start(&life->retry, life_retry, life->delay, 0);
+	life->delay = 2 * life->delay < LIFE_LOST_RETRY_MAX_MS ? 2 * life->delay
+							       : LIFE_LOST_RETRY_MAX_MS;
+}
+
+/* The transport has no connection. */
+static void life_down(void *data, bool fatal, const char *reason)
+{
+	struct shim *shim = data;
+
+	shim->life.up = false;
+	requests_disconnected(shim);
+	if (state_is_final(shim->life.state))
+		return;
+	if (shim->life.state == INSTANCE_BOOTING)
+		life_down_booting(shim, fatal, reason);
+	else
+		life_down_later(shim, fatal, reason);
+}
+
+/* The transport has something to say. */
+static void life_log(void *data, const char *message)
+{
+	journal_printf(data, "%s", message);
+}
+
+static const struct transport_events transport_events = {
+	.up = life_up,
+	.down = life_down,
+	.log = life_log,
+};
+
+/* The boot took too long. */
+static void life_boot_expired(uv_timer_t *timer)
+{
+	struct shim *shim = timer->data;
+	struct life *life = &shim->life;
+	double limit = (double)poolfs_number(shim->setup.values, "boot_timeout") / 1000;
+	char *text = memory_format("no login within %g s (boot_timeout)%s%s", limit,
+		life->trouble ? "; the last attempt: " : "", life->trouble ? life->trouble : "");
+
+	life_fail(shim, text);
+	free(text);
+}
+
+/* The time of the boot that is left, in milliseconds. */
+static uint64_t life_boot_left(struct shim *shim)
+{
+	uint64_t limit = (uint64_t)poolfs_number(shim->setup.values, "boot_timeout");
+
+	uv_update_time(shim->loop);
+	uint64_t took = uv_now(shim->loop) - shim->life.begun;
+	return took < limit ? limit - took : 0;
+}
+
+/* The backend's start is done, well or not. */
+static void life_started(void *data, int result, const char *text)
+{
+	struct shim *shim = data;
+	struct life *life = &shim->life;
+
+	if (life_is_over(shim)) {
+		life_end(shim);
+		return;
+	}
+	if (result < 0) {
+		const char *late = life_boot_left(shim) == 0 ? " within boot_timeout" : "";
+		char *reason = memory_format("the machine did not start%s: %s", late,
+			text[0] ? text : strerror(-result));
+		life_fail(shim, reason);
+		free(reason);
+		return;
+	}
+	uv_timer_start(&life->boot, life_boot_expired, life_boot_left(shim), 0);
+	life_connect(shim);
+}
+
+/* Begins. */
+void life_begin(struct shim *shim)
+{
+	struct life *life = &shim->life;
+	const struct transport_ops *transport = shim->setup.transport;
+	struct poolfs_err err = { "" };
+
+	uv_update_time(shim->loop);
+	life->begun = uv_now(shim->loop);
+	life->delay = LIFE_LOST_RETRY_MS;
+	uv_timer_init(shim->loop, &life->boot);
+	uv_timer_init(shim->loop, &life->retry);
+	uv_timer_init(shim->loop, &life->news);
+	life->boot.data = life->retry.data = life->news.data = shim;
+	journal_printf(shim, "booting");
+	if (transport->new(shim->loop, shim->setup.values, &transport_events, shim,
+			&life->transport, &err) < 0 ||
+		door_open(shim->setup.backend, &shim->machine, &life->door, &err) < 0) {
+		life_fail(shim, err.text);
+		return;
+	}
+	door_start(life->door, life_boot_left(shim), life_started, shim);
+}
+
+/* Looks at what the backend reported. */
+static void life_news(uv_timer_t *timer)
+{
+	struct shim *shim = timer->data;
+	struct life *life = &shim->life;
+	bool crashed = life->panic || life->how == POOLFS_ENDED_CRASHED;
+	const char *reason = life->panic ? life->panic : life->ended;
+
+	if (life->ended && (life->panic || life_is_over(shim)))
+		journal_printf(shim, "the machine ended: %s", life->ended);
+	if (life_is_over(shim))
+		;
+	else if (life->state == INSTANCE_BOOTING)
+		life_fail(shim, reason);
+	else
+		life_gone(shim, crashed ? INSTANCE_CRASHED : INSTANCE_STOPPED, reason);
+	free(life->panic);
+	free(life->ended);
+	life->panic = life->ended = NULL;
+}
+
+/* A panic was seen. */
+void life_panicked(struct shim *shim, const char *text)
+{
+	if (shim->life.panic || life_is_over(shim))
+		return;
+	shim->life.panic = memory_string(text);
+	uv_timer_start(&shim->life.news, life_news, 0, 0);
+}
+
+/* The machine ended. */
+void life_ended(struct shim *shim, enum poolfs_ending how, const char *reason)
+{
+	if (shim->life.ended)
+		return;
+	shim->life.ended = memory_string(reason);
+	shim->life.how = how;
+	uv_timer_start(&shim->life.news, life_news, 0, 0);
+}
+
+/* A command. */
+struct transport_run *life_run(struct shim *shim, const char *text, size_t size,
+	const struct transport_run_events *events, void *data)
+{
+	if (!life_is_up(shim))
+		return NULL;
+	return shim->setup.transport->run(shim->life.transport, text, size, events, data);
+}
+
+/* A file request. */
+void life_file(struct shim *shim, uint64_t key, const struct file_call *call,
+	transport_file_done *done, void *data)
+{
+	shim->setup.transport->file(shim->life.transport, key, call, done, data);
+}
+
+/* A file request that nobody wants any more. */
+void life_file_cancel(struct shim *shim, uint64_t key)
+{
+	if (shim->life.transport)
+		shim->setup.transport->file_cancel(shim->life.transport, key);
+}
+
+/* Console input. */
+int life_type(struct shim *shim, const void *data, size_t size)
+{
+	const struct life *life = &shim->life;
+
+	if (!life->door || life->end != LIFE_NOT_ENDED || life->state == INSTANCE_STOPPED)
+		return -EHOSTDOWN;
+	return door_console_write(life->door, data, size);
+}
+
+/* The machine is gone for good: closes it, and says so. */
+static void life_finish(struct shim *shim, bool clean)
+{
+	if (clean)
+		door_close(shim->life.door);
+	else
+		door_abandon(shim->life.door);
+	shim->life.door = NULL;
+	journal_printf(shim, "closed");
+	shim->setup.done(shim->setup.data, clean);
+}
+
+/* The backend's stop is done. */
+static void life_stopped(void *data, int result, const char *text)
+{
+	struct shim *shim = data;
+
+	if (result < 0)
+		journal_printf(shim, "the machine did not end well: %s",
+			text[0] ? text : strerror(-result));
+	shim->life.end = LIFE_ENDED;
+	if (shim->life.stopping)
+		life_finish(shim, result != -ETIMEDOUT);
+}
+
+/* Goes on with the end of the machine, wherever it stands. */
+static void life_end(struct shim *shim)
+{
+	struct life *life = &shim->life;
+
+	if (life->end == LIFE_ENDING)
+		return;
+	if (!life->door || life->end == LIFE_ENDED) {
+		life->end = LIFE_ENDED;
+		if (life->stopping)
+			life_finish(shim, true);
+		return;
+	}
+	if (door_is_starting(life->door)) {
+		door_cancel_start(life->door);
+		return;
+	}
+	life->end = LIFE_ENDING;
+	door_stop(life->door, shim->setup.stop_limit, life_stopped, shim);
+}
+
+/* FRAME_STOP. */
+void life_stop(struct shim *shim)
+{
+	if (shim->life.stopping)
+		return;
+	shim->life.stopping = true;
+	uv_timer_stop(&shim->life.boot);
+	life_free_transport(shim);
+	life_end(shim);
+}
+
+/* Closes the handles. */
+void life_close(struct shim *shim)
+{
+	struct life *life = &shim->life;
+
+	uv_close((uv_handle_t *)&life->boot, NULL);
+	uv_close((uv_handle_t *)&life->retry, NULL);
+	uv_close((uv_handle_t *)&life->news, NULL);
+	free(life->reason);
+	free(life->trouble);
+	free(life->panic);
+	free(life->ended);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Looks at a console line by line: tells each complete line once, and remembers the
+ * last ones. The bytes come in any pieces. Carriage returns are left out, a NUL
+ * becomes a space, and what is longer than LINES_SIZE is cut. No I/O, fixed memory.
+ */
+#ifndef SHIM_LINES_H
+#define SHIM_LINES_H
+
+#include <stddef.h>
+
+#define LINES_SIZE 4096
+#define LINES_KEPT 20
+#define LINES_KEPT_SIZE 512
+
+struct text;
+
+struct lines {
+	char line[LINES_SIZE];			/* the incomplete one */
+	size_t size;
+	char kept[LINES_KEPT][LINES_KEPT_SIZE];	/* a ring; the oldest at count % LINES_KEPT */
+	unsigned long count;
+};
+
+/* Zeroed memory is an empty object. line(data, text) is called for each line that is complete. */
+void lines_feed(struct lines *lines, const void *bytes, size_t size,
+	void (*line)(void *data, const char *text), void *data);
+
+/* Appends the last lines, the incomplete one as well, each ended by a newline. Not escaped. */
+void lines_tail(const struct lines *lines, struct text *out);
+
+#endif

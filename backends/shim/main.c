@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * poolfs-shim DIRECTORY: the process of one instance (protocol/protocol.h says what the
+ * daemon gives it). poolfs-shim --launch PROGRAM ARGS...: see process/launch.h.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "backends/base/memory.h"
+#include "backends/base/values.h"
+#include "backends/kinds.h"
+#include "backends/process/launch.h"
+#include "backends/shim/registry.h"
+#include "backends/shim/shim.h"
+
+#define CONFIG_VERSION 1
+#define DESCRIPTORS 16384
+
+/* What instance.json says. */
+struct instance {
+	char *name;				/* POOL/NAME */
+	const struct poolfs_backend *backend;
+	const struct poolfs_key **tables;
+	struct poolfs_values *values;
+};
+
+struct program {
+	uv_loop_t loop;
+	uv_signal_t term;
+	struct shim *shim;
+};
+
+/* Reports why the shim does not even begin. */
+static int complain(const char *what, const char *why)
+{
+	fprintf(stderr, "poolfs-shim: error: %s: %s\n", what, why);
+	return -1;
+}
+
+/* Closes what the caller left open beyond the descriptors that are ours. */
+static void close_others(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		int fd = atoi(entry->d_name);
+		if (fd > PROTOCOL_SOCKET_FD && fd != dirfd(dir))
+			close(fd);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+/* Makes descriptors 0 to 2 something, so that no other file gets their numbers. */
+static int fill_standard(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd)
+			return complain("/dev/null", strerror(errno));
+	return 0;
+}
+
+/* Whether descriptor 3 is what the daemon hands over. */
+static int check_listener(void)
+{
+	int listens = 0;
+	socklen_t size = sizeof(listens);
+
+	if (getsockopt(PROTOCOL_SOCKET_FD, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0)
+		return complain("descriptor 3", strerror(errno));
+	return listens ? 0 : complain("descriptor 3", "not a listening socket");
+}
+
+/* Signals and limits. A core file would hold secrets. */
+static void set_limits(void)
+{
+	struct rlimit core = { 0, 0 }, files;
+
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+	setrlimit(RLIMIT_CORE, &core);
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < DESCRIPTORS) {
+		files.rlim_cur = files.rlim_max < DESCRIPTORS ? files.rlim_max : DESCRIPTORS;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	umask(077);
+}
+
+/* Our start time in clock ticks since the boot: field 22 of proc(5)'s stat, counted behind the
+ * program's name, which may hold anything. */
+static unsigned long long start_time(void)
+{
+	char text[1024] = "";
+	FILE *file = fopen("/proc/self/stat", "re");
+
+	if (!file)
+		return 0;
+	size_t size = fread(text, 1, sizeof(text) - 1, file);
+	fclose(file);
+	text[size] = '\0';
+	char *field = strrchr(text, ')');
+	for (int i = 2; field && i < 22; i++)
+		field = strchr(field + 1, ' ');
+	return field ? strtoull(field, NULL, 10) : 0;
+}
+
+/* Leaves our number for a later daemon, in one step. */
+static int write_pid(void)
+{
+	char text[64];
+	int size = snprintf(text, sizeof(text), "%d %llu\n", getpid(), start_time());
+	int fd = open("shim.pid.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return complain("shim.pid", strerror(errno));
+	ssize_t count = write(fd, text, (size_t)size);
+	int synced = fsync(fd);
+	close(fd);
+	if (count != size || synced < 0 || rename("shim.pid.new", "shim.pid") < 0)
+		return complain("shim.pid", count >= 0 && count != size ? "short write" : strerror(errno));
+	return 0;
+}
+
+/* Finds the backend, and reads the values by its keys. */
+static int set_kind(struct instance *instance, const char *type, const json_t *values)
+{
+	const struct poolfs_kind *kind = kinds_find(type);
+	struct poolfs_err err = { "" };
+
+	instance->backend = registry_find(type);
+	if (!kind || !instance->backend)
+		return complain(type, "no such kind of machine");
+	instance->tables = kinds_tables(kind);
+	instance->values = values_from_json(instance->tables, values, &err);
+	if (!instance->values)
+		return complain("instance.json", err.text);
+	return 0;
+}
+
+/* Reads instance.json. */
+static int read_instance(struct instance *instance)
+{
+	const char *pool, *name, *type;
+	json_error_t error;
+	json_t *values;
+	int version, result;
+	json_t *root = json_load_file("instance.json", JSON_REJECT_DUPLICATES, &error);
+
+	if (!root)
+		return complain("instance.json", error.text);
+	if (json_unpack_ex(root, &error, 0, "{s:i, s:s, s:s, s:s, s:o}", "version", &version,
+			"pool", &pool, "name", &name, "type", &type, "values", &values) < 0) {
+		result = complain("instance.json", error.text);
+	} else if (version != CONFIG_VERSION) {
+		result = complain("instance.json", "written by another version of poolfs");
+	} else {
+		instance->name = memory_format("%s/%s", pool, name);
+		result = set_kind(instance, type, values);
+	}
+	json_decref(root);
+	return result;
+}
+
+/* SIGTERM is the same as FRAME_STOP. */
+static void on_term(uv_signal_t *handle, int number)
+{
+	shim_stop(((struct program *)handle->data)->shim);
+}
+
+/* The machine is gone, and so are we. */
+static void on_done(void *data, bool clean)
+{
+	struct program *program = data;
+
+	if (!clean)
+		_exit(EXIT_FAILURE);
+	shim_close(program->shim);
+	uv_close((uv_handle_t *)&program->term, NULL);
+}
+
+/* Runs the instance until it ends. */
+static int run(const struct instance *instance, const char *directory, int dirfd)
+{
+	struct program program;
+	struct shim_setup setup = {
+		.backend = instance->backend,
+		.transport = &ssh_transport,
+		.values = instance->values,
+		.name = instance->name,
+		.directory = directory,
+		.dirfd = dirfd,
+		.listener = PROTOCOL_SOCKET_FD,
+		.stop_limit = LIFE_STOP_MS,
+		.done = on_done,
+		.data = &program,
+	};
+
+	if (uv_loop_init(&program.loop) < 0)
+		return complain("libuv", "no loop");
+	uv_signal_init(&program.loop, &program.term);
+	program.term.data = &program;
+	program.shim = shim_new(&program.loop, &setup);
+	uv_signal_start(&program.term, on_term, SIGTERM);
+	uv_run(&program.loop, UV_RUN_DEFAULT);
+	shim_free(program.shim);
+	return uv_loop_close(&program.loop);
+}
+
+/* Begins the work in the instance's directory. */
+static int serve(const char *name)
+{
+	struct instance instance = { 0 };
+
+	if (chdir(name) < 0)
+		return complain(name, strerror(errno));
+	char *directory = getcwd(NULL, 0);
+	int fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int result = !directory || fd < 0 ? complain(name, strerror(errno)) : write_pid();
+	if (result == 0)
+		result = read_instance(&instance);
+	if (result == 0)
+		result = run(&instance, directory, fd);
+	values_free(instance.values);
+	free(instance.tables);
+	free(instance.name);
+	free(directory);
+	if (fd >= 0)
+		close(fd);
+	return result;
+}
+
+/* Dispatches. */
+int main(int argc, char **argv)
+{
+	if (argc >= 2 && strcmp(argv[1], "--launch") == 0)
+		return launch_main(argc, argv);
+	if (argc != 2 || argv[1][0] == '-') {
+		fprintf(stderr, "usage: poolfs-shim DIRECTORY (started by poolfs)\n");
+		return 2;
+	}
+	close_others();
+	if (fill_standard() < 0 || check_listener() < 0)
+		return EXIT_FAILURE;
+	set_limits();
+	return serve(argv[1]) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

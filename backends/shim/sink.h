@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One stream that the shim keeps: a spool's file, made at the first byte, and the
+ * notices about it. The offsets count on where the file cannot be made or written.
+ */
+#ifndef SHIM_SINK_H
+#define SHIM_SINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backends/protocol/protocol.h"
+
+struct shim;
+struct spool_writer;
+
+struct sink {
+	struct shim *shim;
+	enum spool_kind kind;
+	uint64_t run;		/* 0 for the console and the log */
+	uint64_t limit;
+	uint64_t base, start, end;
+	struct spool_writer *writer;	/* NULL: not made, or finished */
+	bool made;		/* there is a file */
+	bool dirty;		/* the daemon was not told of the newest bytes */
+	bool complained;	/* that bytes were dropped because of an error */
+};
+
+void sink_init(struct sink *sink, struct shim *shim, enum spool_kind kind, uint64_t run,
+	uint64_t limit);
+/* Makes the stream begin at base; before its first byte. */
+void sink_rebase(struct sink *sink, uint64_t base);
+/* Makes the file although there is no byte yet. */
+void sink_make(struct sink *sink);
+/* Appends; never fails. The sink is dirty then. */
+void sink_append(struct sink *sink, const void *data, size_t size);
+/* Tells the daemon, when it does not know yet or `always`. */
+void sink_tell(struct sink *sink, bool always);
+/* No byte comes any more: closes the file, which stays. */
+void sink_finish(struct sink *sink);
+/* Removes the file. */
+void sink_remove(struct sink *sink);
+
+#endif

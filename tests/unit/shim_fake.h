@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * For the tests of the shim's core: a backend and a transport that do what the test
+ * says, and the daemon's end of the connection, which keeps all frames that came.
+ * Everything runs on one loop in one thread.
+ */
+#ifndef TESTS_SHIM_FAKE_H
+#define TESTS_SHIM_FAKE_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <uv.h>
+#include <cmocka.h>
+
+#include "backends/base/memory.h"
+#include "backends/base/text.h"
+#include "backends/base/values.h"
+#include "backends/protocol/frame.h"
+#include "backends/protocol/spool.h"
+#include "backends/shim/shim.h"
+
+#define RUNS 16
+#define FILES 8192
+#define DEADLINE_MS 10000
+
+/* What the next connect of the transport comes to. */
+enum plan { PLAN_UP, PLAN_DOWN, PLAN_FATAL, PLAN_HANG };
+
+struct transport_run {
+	const struct transport_run_events *events;
+	void *data;
+	char *text;
+	bool stopped, over;
+};
+
+struct fake_file {
+	uint64_t key, handle;
+	uint32_t op;
+	transport_file_done *done;
+	void *data;
+	bool cancelled;
+};
+
+/* The backend, the transport, and what the test wants of them. */
+struct fake {
+	struct poolfs_machine *machine;
+	struct poolfs_op *start, *stop;	/* not completed yet */
+	bool open_fails, start_hangs, ignores_cancel, stop_hangs;
+	int opens, closes, starts, stops, cancels;
+	char typed[100000];
+	int typed_size, room;		/* room: what the console still takes */
+
+	uv_timer_t turn;
+	const struct transport_events *events;
+	void *data;
+	enum plan plans[8];
+	int connects, frees;
+	struct transport_run runs[RUNS];
+	int run_count;
+	struct fake_file files[FILES];
+	int file_count;
+};
+
+/* The daemon's end. */
+struct peer {
+	struct frame_link *link;
+	bool closed;
+	int reason;
+	struct text log;		/* one line for each frame */
+	enum instance_state state;
+	unsigned boot_ms;
+	char text[65536];		/* of the state */
+	struct frame_spool spools[RUNS][SPOOL_KINDS];	/* of run N, or 0 */
+	struct frame_run_state runs[RUNS];
+	int notices;
+};
+
+static uv_loop_t loop;
+static struct fake fake;
+static struct peer peer;
+static struct shim *shim;
+static struct poolfs_values *values;
+static char directory[64];
+static int dir;
+static bool done, done_clean;
+
+/* Turns the loop until the condition holds. */
+#define AWAIT(condition) do { \
+	uint64_t deadline_ = uv_hrtime() + DEADLINE_MS * 1000000ull; \
+	uv_timer_t tick_; \
+	uv_timer_init(&loop, &tick_); \
+	uv_timer_start(&tick_, fake_tick, 50, 50); \
+	while (!(condition) && uv_hrtime() < deadline_) \
+		uv_run(&loop, UV_RUN_ONCE); \
+	bool held_ = (condition); \
+	uv_close((uv_handle_t *)&tick_, NULL); \
+	uv_run(&loop, UV_RUN_NOWAIT); \
+	if (!held_) \
+		fail_msg("in vain: %s; the frames were:\n%s", #condition, \
+			peer.log.data ? peer.log.data : ""); \
+} while (0)
+
+static inline void fake_tick(uv_timer_t *timer)
+{
+}
+
+/* ---- The backend ---- */
+
+static int fake_open(struct poolfs_machine *machine, void **state, struct poolfs_err *err)
+{
+	fake.opens++;
+	fake.machine = machine;
+	*state = &fake;
+	return fake.open_fails ? poolfs_err_set(err, -EINVAL, "no such disk") : 0;
+}
+
+static void fake_close(void *state)
+{
+	fake.closes++;
+}
+
+static void fake_cancel(void *data)
+{
+	fake.cancels++;
+	if (fake.ignores_cancel)
+		return;
+	poolfs_op_done(fake.start, -ECANCELED, "cancelled");
+	fake.start = NULL;
+}
+
+static void fake_start(void *state, struct poolfs_op *op)
+{
+	fake.starts++;
+	poolfs_machine_status(fake.machine, "backend", "fake");
+	poolfs_machine_status(fake.machine, "place", "a\nb");
+	poolfs_op_on_cancel(op, fake_cancel, &fake);
+	if (fake.start_hangs)
+		fake.start = op;
+	else
+		poolfs_op_done(op, 0, NULL);
+}
+
+static void fake_stop(void *state, struct poolfs_op *op)
+{
+	fake.stops++;
+	if (fake.stop_hangs)
+		fake.stop = op;
+	else
+		poolfs_op_done(op, 0, NULL);
+}
+
+static int fake_address(void *state, struct poolfs_address *address, struct poolfs_err *err)
+{
+	*address = (struct poolfs_address){ .host = "localhost", .port = 22 };
+	return 0;
+}
+
+static int fake_console_write(void *state, const void *data, size_t size)
+{
+	int count = (int)size < fake.room ? (int)size : fake.room;
+
+	memcpy(fake.typed + fake.typed_size, data, (size_t)count);
+	fake.typed_size += count;
+	fake.room -= count;
+	return count;
+}
+
+static const struct poolfs_kind fake_kind = { .abi = POOLFS_ABI, .size = sizeof(fake_kind),
+	.name = "fake" };
+static const struct poolfs_backend fake_backend = {
+	.abi = POOLFS_ABI,
+	.size = sizeof(fake_backend),
+	.kind = &fake_kind,
+	.open = fake_open,
+	.close = fake_close,
+	.start = fake_start,
+	.stop = fake_stop,
+	.address = fake_address,
+	.console_write = fake_console_write,
+};
+
+/* ---- The transport ---- */
+
+static int fake_new(struct uv_loop_s *on, const struct poolfs_values *keys,
+	const struct transport_events *events, void *data, struct transport **transport,
+	struct poolfs_err *err)
+{
+	fake.events = events;
+	fake.data = data;
+	*transport = (struct transport *)&fake;
+	return 0;
+}
+
+static void fake_free(struct transport *transport)
+{
+	fake.frees++;
+	fake.events = NULL;
+	uv_timer_stop(&fake.turn);
+}
+
+static void fake_connected(uv_timer_t *timer)
+{
+	enum plan plan = fake.plans[fake.connects - 1];
+
+	if (plan == PLAN_UP)
+		fake.events->up(fake.data);
+	else if (plan == PLAN_DOWN)
+		fake.events->down(fake.data, false, "connection refused");
+	else if (plan == PLAN_FATAL)
+		fake.events->down(fake.data, true, "the key is refused");
+}
+
+static void fake_connect(struct transport *transport, const struct poolfs_address *address)
+{
+	assert_string_equal(address->host, "localhost");
+	assert_true(fake.connects < 8);
+	fake.connects++;
+	uv_timer_start(&fake.turn, fake_connected, 0, 0);
+}
+
+/* Ends all runs and requests, as a transport does before `down`. */
+static inline void fake_lose(const char *reason)
+{
+	for (int i = 0; i < fake.run_count; i++) {
+		if (!fake.runs[i].over)
+			fake.runs[i].events->ended(fake.runs[i].data, RUN_LOST, 255);
+		fake.runs[i].over = true;
+	}
+	fake.events->down(fake.data, false, reason);
+}
+
+static struct transport_run *fake_run(struct transport *transport, const char *text, size_t size,
+	const struct transport_run_events *events, void *data)
+{
+	struct transport_run *run = &fake.runs[fake.run_count++];
+
+	assert_true(fake.run_count <= RUNS);
+	*run = (struct transport_run){ .events = events, .data = data };
+	run->text = memory_format("%.*s", (int)size, text);
+	return run;
+}
+
+static void fake_run_stop(struct transport_run *run)
+{
+	run->stopped = true;
+}
+
+static void fake_file(struct transport *transport, uint64_t key, const struct file_call *call,
+	transport_file_done *file_done, void *data)
+{
+	assert_true(fake.file_count < FILES);
+	fake.files[fake.file_count++] = (struct fake_file){ .key = key, .op = call->request->op,
+		.handle = call->request->handle, .done = file_done, .data = data };
+}
+
+static void fake_file_cancel(struct transport *transport, uint64_t key)
+{
+	for (int i = 0; i < fake.file_count; i++)
+		if (fake.files[i].key == key)
+			fake.files[i].cancelled = true;
+}
+
+static const struct transport_ops fake_transport = {
+	.name = "fake",
+	.new = fake_new,
+	.free = fake_free,
+	.connect = fake_connect,
+	.run = fake_run,
+	.run_stop = fake_run_stop,
+	.file = fake_file,
+	.file_cancel = fake_file_cancel,
+};
+
+/* ---- The daemon's end ---- */
+
+/* The shape of each frame is checked here, whatever the test is about. */
+static int peer_frame(void *data, const struct frame_header *header, const void *payload)
+{
+	const struct frame_state *state = payload;
+	const struct frame_spool *spool = payload;
+	const struct frame_run_state *run = payload;
+
+	text_printf(&peer.log, "%u %u", header->type, (unsigned)header->id);
+	if (header->type == FRAME_STATE) {
+		assert_true(header->size >= sizeof(*state) && state->state < INSTANCE_CLOSING);
+		peer.state = state->state;
+		peer.boot_ms = state->boot_ms;
+		snprintf(peer.text, sizeof(peer.text), "%.*s", (int)(header->size - sizeof(*state)),
+			(const char *)(state + 1));
+		text_printf(&peer.log, " state %u", state->state);
+	} else if (header->type == FRAME_SPOOL) {
+		assert_int_equal(header->size, sizeof(*spool));
+		assert_true(spool->kind < SPOOL_KINDS && header->id < RUNS);
+		assert_true(spool->start <= spool->end && spool->base <= spool->end);
+		/* All notices of a run come before its end. */
+		if (header->id)
+			assert_true(peer.runs[header->id].state <= RUN_RUNNING);
+		peer.spools[header->id][spool->kind] = *spool;
+		peer.notices++;
+		text_printf(&peer.log, " spool %u %u..%u base %u", spool->kind,
+			(unsigned)spool->start, (unsigned)spool->end, (unsigned)spool->base);
+	} else if (header->type == FRAME_RUN_STATE) {
+		assert_int_equal(header->size, sizeof(*run));
+		if (header->id < RUNS)
+			peer.runs[header->id] = *run;
+		text_printf(&peer.log, " run %u %d", run->state, run->status);
+	} else if (header->type == FRAME_FILE_REPLY) {
+		const struct file_reply *reply = payload;
+		assert_true(header->size >= sizeof(*reply));
+		text_printf(&peer.log, " reply %d %.*s", reply->error,
+			(int)(header->size - sizeof(*reply)), (const char *)(reply + 1));
+	} else if (header->type == FRAME_STATUS) {
+		text_printf(&peer.log, " status ");
+		text_append(&peer.log, payload, header->size);
+	}
+	text_printf(&peer.log, "\n");
+	return 0;
+}
+
+static void peer_closed(void *data, int reason)
+{
+	peer.closed = true;
+	peer.reason = reason;
+}
+
+static const struct frame_link_events peer_events = { .frame = peer_frame, .closed = peer_closed };
+
+static inline void send_frame(enum frame_type type, uint64_t id, const void *data, size_t size)
+{
+	struct iovec part = { (void *)data, size };
+
+	assert_int_equal(frame_link_send(peer.link, type, id, &part, 1), 0);
+}
+
+/* Forgets the connection, if there is one, and what came through it. */
+static inline void peer_done(void)
+{
+	frame_link_free(peer.link);
+	text_done(&peer.log);
+	memset(&peer, 0, sizeof(peer));
+}
+
+/* Connects without saying hello. */
+static inline void peer_connect(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/shim.sock", directory);
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	peer_done();
+	peer.state = INSTANCE_STATES;
+	peer.link = frame_link_new(&loop, fd, &peer_events, NULL);
+}
+
+/* Connects as a new daemon; the frames of an earlier one are forgotten. */
+static inline void peer_open(void)
+{
+	struct frame_hello hello = { .version = PROTOCOL_VERSION, .pid = getpid() };
+
+	peer_connect();
+	send_frame(FRAME_HELLO, 0, &hello, sizeof(hello));
+	AWAIT(peer.state != INSTANCE_STATES);
+}
+
+static inline bool peer_saw(const char *text)
+{
+	return peer.log.data && strstr(peer.log.data, text);
+}
+
+/* ---- The instance ---- */
+
+static void instance_done(void *data, bool clean)
+{
+	assert_false(done);
+	done = true;
+	done_clean = clean;
+}
+
+static const struct poolfs_key fake_keys[] = {
+	{ .name = "boot_timeout", .type = POOLFS_SECONDS },
+	{ .name = "console_limit", .type = POOLFS_SIZE },
+	{ .name = "output_limit", .type = POOLFS_SIZE },
+	{ 0 }
+};
+
+/* Makes the directory and the listening socket. */
+static inline int instance_listen(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(directory, sizeof(directory), "/tmp/test_shim.XXXXXX");
+	assert_non_null(mkdtemp(directory));
+	dir = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/shim.sock", directory);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(fd, 5), 0);
+	return fd;
+}
+
+/* Prepares; `fake` may be changed before instance_begin. */
+static inline int instance_set_up(void **state)
+{
+	signal(SIGPIPE, SIG_IGN);
+	memset(&fake, 0, sizeof(fake));
+	fake.room = 1 << 30;
+	done = done_clean = false;
+	uv_timer_init(&loop, &fake.turn);
+	return 0;
+}
+
+/* Begins to boot, and connects as the daemon. */
+static inline void instance_begin(const char *boot_timeout)
+{
+	static const struct poolfs_key *const tables[] = { fake_keys, NULL };
+	struct shim_setup setup = { .backend = &fake_backend, .transport = &fake_transport,
+		.name = "pool/a", .directory = directory, .stop_limit = 50, .done = instance_done };
+
+	values = values_new(tables);
+	values_set(values, "boot_timeout", boot_timeout, "/", NULL);
+	values_set(values, "console_limit", "64K", "/", NULL);
+	values_set(values, "output_limit", "64K", "/", NULL);
+	setup.listener = instance_listen();
+	setup.dirfd = dir;
+	setup.values = values;
+	shim = shim_new(&loop, &setup);
+	peer_open();
+}
+
+/* Begins, and waits until it is ready. */
+static inline void instance_ready(void)
+{
+	instance_begin("10");
+	AWAIT(peer.state == INSTANCE_READY);
+}
+
+/* Ends the instance if the test has not, and checks that all of it is gone. */
+static inline int instance_tear_down(void **state)
+{
+	char command[128];
+
+	if (!done)
+		shim_stop(shim);
+	AWAIT(done);
+	if (fake.stop)
+		poolfs_op_done(fake.stop, 0, NULL);
+	if (fake.start)
+		poolfs_op_done(fake.start, 0, NULL);
+	shim_close(shim);
+	peer_done();
+	uv_close((uv_handle_t *)&fake.turn, NULL);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	shim_free(shim);
+	values_free(values);
+	for (int i = 0; i < fake.run_count; i++)
+		free(fake.runs[i].text);
+	close(dir);
+	snprintf(command, sizeof(command), "rm -r %s", directory);
+	assert_int_equal(system(command), 0);
+	return uv_loop_alive(&loop);
+}
+
+/* The bytes of a spool's file, as text; offset is where the first one stands. */
+static inline const char *spool_text(const char *name, uint64_t *offset)
+{
+	static char bytes[1 << 20];
+	struct spool_reader *reader;
+	uint64_t at = 0;
+
+	if (spool_reader_new(dir, name, &reader) < 0)
+		return "(none)";
+	ssize_t count = spool_read(reader, &at, bytes, sizeof(bytes) - 1);
+	spool_reader_free(reader);
+	assert_true(count >= 0);
+	bytes[count] = '\0';
+	if (offset)
+		*offset = at;
+	return bytes;
+}
+
+#endif
