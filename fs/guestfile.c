@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: MIT */
+#include "fs/guestfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backends/base/memory.h"
+#include "fs/control.h"
+#include "fs/guestfs.h"
+
+/*
+ * An open file or directory. Of a directory it keeps the page that was read last: `first` is the
+ * offset of the page's first entry. Offsets 0 and 1 are "." and "..", the guest's entries follow.
+ */
+struct guest_handle {
+	struct handle handle;		/* control is NULL */
+	LIST_ENTRY(guest_handle) entry;	/* of its node's, while id is valid */
+	uint64_t id;			/* the transport's; 0 while there is none */
+	struct text page;
+	uint64_t first, count;		/* of the page's entries */
+	bool at_end;
+};
+
+/* The first offset of an entry of the guest. */
+#define FIRST_OFFSET 2u
+
+/* A directory with more entries than this is cut: the guest may list for ever. */
+#define ENTRIES_MAX 4000000u
+
+/* What of open(2)'s flags concerns the guest. */
+#define OPEN_FLAGS (O_ACCMODE | O_TRUNC | O_APPEND | O_CREAT | O_EXCL)
+
+/* The open file of a handle. */
+static struct guest_handle *file_of(struct handle *handle)
+{
+	return container_of(handle, struct guest_handle, handle);
+}
+
+/* The node of an open file. */
+static struct guest_node *node_of(struct handle *handle)
+{
+	return container_of(handle->object, struct guest_node, object);
+}
+
+/* A handle of the node, once the transport gave it a number. */
+static struct guest_handle *file_new(struct guest_node *node, uint64_t id, int flags)
+{
+	struct guest_handle *file = memory_new(sizeof(*file));
+
+	file->handle.object = object_ref(&node->object);
+	file->handle.flags = flags;
+	file->id = id;
+	LIST_INSERT_HEAD(&node->handles, file, entry);
+	handle_opened(&file->handle);
+	return file;
+}
+
+/* Any open file of the node. */
+uint64_t guestfile_any(const struct guest_node *node)
+{
+	const struct guest_handle *file = LIST_FIRST(&node->handles);
+
+	return file ? file->id : 0;
+}
+
+/* A request about an open file. */
+static struct guest_op *start(struct request *request, struct handle *handle, enum file_op what,
+	guest_done *done)
+{
+	struct guest_node *node = node_of(handle);
+	struct guest_op *op = guest_op_new(guestfs_queue(node), request, node, what, done);
+
+	op->handle = file_of(handle);
+	op->message.handle = op->handle->id;
+	return op;
+}
+
+/* Nobody waits for the end of a close. */
+static void closed(struct guest_op *op, const struct file_reply *reply, const void *data,
+	size_t size)
+{
+}
+
+/* The end of open and opendir. */
+static void opened(struct guest_op *op, const struct file_reply *reply, const void *data,
+	size_t size)
+{
+	if (reply->error || !reply->handle) {
+		request_error(op->request, reply->error ? reply->error : -EIO);
+		return;
+	}
+	struct guest_handle *file = file_new(op->node, reply->handle, (int)op->message.flags);
+	request_open(op->request, &file->handle, 0);
+}
+
+/* Opens a file or a directory. */
+static void open_node(struct request *request, struct object *object, enum file_op what, int flags)
+{
+	struct guest_node *node = container_of(object, struct guest_node, object);
+	struct guest_op *op = guest_op_new(guestfs_queue(node), request, node, what, opened);
+
+	op->message.flags = (uint32_t)(flags & OPEN_FLAGS);
+	if (guest_op_path(op, NULL) == 0)
+		guest_op_send(op);
+}
+
+/* Opens a file. */
+void guestfs_open(struct request *request, struct object *object, int flags)
+{
+	open_node(request, object, FILE_OPEN, flags);
+}
+
+/* Opens a directory. */
+void guestfs_opendir(struct request *request, struct object *object)
+{
+	open_node(request, object, FILE_OPENDIR, 0);
+}
+
+/* The end of create. */
+static void created(struct guest_op *op, const struct file_reply *reply, const void *data,
+	size_t size)
+{
+	struct entry entry;
+
+	if (reply->error || !reply->handle) {
+		request_error(op->request, reply->error ? reply->error : -EIO);
+		return;
+	}
+	if (!guestfs_entry(op, op->node, op->name, &reply->attr, &entry))
+		return;
+	struct guest_node *node = guest_node_find(op->node, op->name);
+	struct guest_handle *file = file_new(node, reply->handle, (int)op->message.flags);
+	request_create(op->request, &entry, &file->handle, 0);
+}
+
+/* Creates and opens. */
+void guestfs_create(struct request *request, struct object *parent, const char *name, mode_t mode,
+	int flags)
+{
+	struct guest_node *node = container_of(parent, struct guest_node, object);
+	struct guest_op *op = guest_op_new(guestfs_queue(node), request, node, FILE_OPEN, created);
+
+	if (guest_op_path(op, name) < 0)
+		return;
+	op->message.flags = (uint32_t)((flags | O_CREAT) & OPEN_FLAGS);
+	op->message.attr.valid = FILE_ATTR_MODE;
+	op->message.attr.mode = mode & 0777;
+	guest_op_send(op);
+}
+
+/* The end of a read. */
+static void read_done(struct guest_op *op, const struct file_reply *reply, const void *data,
+	size_t size)
+{
+	if (reply->error || size > op->message.length)
+		request_error(op->request, reply->error ? reply->error : -EIO);
+	else
+		request_data(op->request, data, size);
+}
+
+/* Reads. */
+void guestfs_read(struct request *request, struct handle *handle, uint64_t offset, size_t size)
+{
+	struct guest_op *op = start(request, handle, FILE_READ, read_done);
+
+	op->message.offset = offset;
+	op->message.length = size < FILES_DATA_MAX ? (uint32_t)size : FILES_DATA_MAX;
+	guest_op_send(op);
+}
+
+/* The end of a write. */
+static void write_done(struct guest_op *op, const struct file_reply *reply, const void *data,
+	size_t size)
+{
+	if (reply->error || reply->count > op->message.data_size)
+		request_error(op->request, reply->error ? reply->error : -EIO);
+	else
+		request_written(op->request, reply->count);
+}
+
+/* Writes. */
+void guestfs_write(struct request *request, struct handle *handle, const void *data, size_t size,
+	uint64_t offset)
+{
+	struct guest_op *op = start(request, handle, FILE_WRITE, write_done);
+
+	op->message.offset = offset;
+	op->message.data_size = size < FILES_DATA_MAX ? (uint32_t)size : FILES_DATA_MAX;
+	op->data = memory_grow(NULL, op->message.data_size);
+	memcpy(op->data, data, op->message.data_size);
+	guest_op_send(op);
+}
+
+/* Every write was answered when the server had it: nothing is left to report at a close. */
+void guestfs_flush(struct request *request, struct handle *handle)
+{
+	request_error(request, 0);
+}
+
+/* The end of an fsync. A server that cannot do it is no error of the writer's. */
+static void fsync_done(struct guest_op *op, const struct file_reply *reply, const void *data,
+	size_t size)
+{
+	request_error(op->request, reply->error == -ENOSYS ? 0 : reply->error);
+}
+
+/* Syncs. */
+void guestfs_fsync(struct request *request, struct handle *handle)
+{
+	guest_op_send(start(request, handle, FILE_FSYNC, fsync_done));
+}
+
+/* The last close. */
+void guestfs_release(struct handle *handle)
+{
+	struct guest_handle *file = file_of(handle);
+	struct guest_op *op = start(NULL, handle, FILE_CLOSE, closed);
+
+	op->handle = NULL;
+	guest_op_send(op);
+	LIST_REMOVE(file, entry);
+	handle_closed(handle);
+	text_done(&file->page);
+	object_unref(handle->object);
+	free(file);
+}
+
+/* Counts a page's entries, and so checks it. Below 0: it is malformed. */
+static int count_entries(const void *data, size_t size)
+{
+	const struct file_entry *entry;
+	const char *name;
+	size_t position = 0;
+	int count = 0, result;
+
+	while ((result = files_entry_next(data, size, &position, &entry, &name)) == 1)
+		count++;
+	return result < 0 ? result : count;
+}
+
+/* Answers with the page's entries from offset on. */
+static void answer_page(struct request *request, struct guest_handle *file, uint64_t offset)
+{
+	struct guest_node *node = node_of(&file->handle);
+	const struct file_entry *found;
+	const char *raw;
+	char name[FILES_NAME_MAX + 1];
+	size_t position = 0;
+	struct entry entry;
+
+	for (uint64_t at = file->first; at < file->first + file->count; at++) {
+		files_entry_next(file->page.data, file->page.size, &position, &found, &raw);
+		if (at < offset)
+			continue;
+		memcpy(name, raw, found->name_size);
+		name[found->name_size] = '\0';
+		bool counts = request_dir_counts(request);
+		guestfs_listed(node, name, &found->attr, counts, &entry);
+		if (!request_dir_add(request, name, &entry, at + 1)) {
+			guestfs_unlisted(entry.node);
+			break;
+		}
+	}
+	request_dir_done(request);
+}
+
+/* The end of a readdir: the next page, from which the request goes on. */
+static void page_read(struct guest_op *op, const struct file_reply *reply, const void *data,
+	size_t size)
+{
+	struct guest_handle *file = op->handle;
+	int count = reply->error ? reply->error : count_entries(data, size);
+
+	if (count < 0) {
+		request_error(op->request, count == -EPROTO ? -EIO : count);
+		return;
+	}
+	text_consume(&file->page, file->page.size);
+	text_append(&file->page, data, size);
+	file->first += file->count;
+	file->count = (uint64_t)count;
+	file->at_end = count == 0 || file->first + file->count >= ENTRIES_MAX;
+	guestfs_readdir(op->request, &file->handle, op->message.offset);
+}
+
+/* A rewind: the transport opened the directory anew. */
+static void reopened(struct guest_op *op, const struct file_reply *reply, const void *data,
+	size_t size)
+{
+	struct guest_handle *file = op->handle;
+
+	if (reply->error || !reply->handle) {
+		request_error(op->request, reply->error ? reply->error : -EIO);
+		return;
+	}
+	struct guest_op *close = start(NULL, &file->handle, FILE_CLOSE, closed);
+	close->handle = NULL;
+	guest_op_send(close);
+	file->id = reply->handle;
+	file->first = file->count = 0;
+	file->at_end = false;
+	guestfs_readdir(op->request, &file->handle, op->message.offset);
+}
+
+/* "." and "..", as every directory begins. */
+static void answer_dots(struct request *request, struct guest_node *node, uint64_t offset)
+{
+	struct entry self = { .attr = { .st_mode = S_IFDIR, .st_ino = node->ino } };
+	struct entry up = self;
+
+	up.attr.st_ino = node->parent ? node->parent->ino : node->ino;
+	if (offset == 0 && !request_dir_add(request, ".", &self, 1))
+		offset = FIRST_OFFSET;
+	if (offset <= 1)
+		request_dir_add(request, "..", &up, FIRST_OFFSET);
+	request_dir_done(request);
+}
+
+/* Lists: from the page at hand, or from the next one. */
+void guestfs_readdir(struct request *request, struct handle *handle, uint64_t offset)
+{
+	struct guest_handle *file = file_of(handle);
+	struct guest_op *op;
+
+	if (file->first == 0)
+		file->first = FIRST_OFFSET;
+	if (offset < FIRST_OFFSET && file->first + file->count > FIRST_OFFSET) {
+		op = guest_op_new(guestfs_queue(node_of(handle)), request, node_of(handle), FILE_OPENDIR,
+			reopened);
+		op->message.offset = offset;
+		op->handle = file;
+		if (guest_op_path(op, NULL) == 0)
+			guest_op_send(op);
+	} else if (offset < FIRST_OFFSET) {
+		answer_dots(request, node_of(handle), offset);
+	} else if (offset < file->first) {
+		request_error(request, -EINVAL); /* a seekdir(3) back into a page that is gone */
+	} else if (offset < file->first + file->count) {
+		answer_page(request, file, offset);
+	} else if (file->at_end) {
+		request_dir_done(request);
+	} else {
+		op = start(request, handle, FILE_READDIR, page_read);
+		op->message.offset = offset;
+		guest_op_send(op);
+	}
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Open files and open directories of a guest. The operations themselves are declared in
+ * guestfs.h; this is what guestfs.c and guestfile.c give each other.
+ */
+#ifndef FS_GUESTFILE_H
+#define FS_GUESTFILE_H
+
+#include "fs/guestop.h"
+
+/* The transport's number of one open file of the node, 0 when none is open. */
+uint64_t guestfile_any(const struct guest_node *node);
+
+/* The requests of a node's instance. */
+struct guest_queue *guestfs_queue(struct guest_node *node);
+
+/* Makes the entry of name in parent, counted as a look-up. false: op was answered with an error. */
+bool guestfs_entry(struct guest_op *op, struct guest_node *parent, const char *name,
+	const struct file_attr *attr, struct entry *entry);
+
+/* The entry of a listed name. counts: the kernel takes it as a look-up (and so it is one). */
+void guestfs_listed(struct guest_node *parent, const char *name, const struct file_attr *attr,
+	bool counts, struct entry *entry);
+/* It did not fit into the answer: takes the look-up back. node may be 0. */
+void guestfs_unlisted(uint64_t node);
+
+#endif

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+#include "fs/guestnode.h"
+
+#include <errno.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backends/base/memory.h"
+
+/* Orders places by parent, then name. */
+static int compare(const void *one, const void *other)
+{
+	const struct guest_node *a = one, *b = other;
+
+	if (a->parent != b->parent)
+		return a->parent < b->parent ? -1 : 1;
+	return strcmp(a->name, b->name);
+}
+
+/* Takes a node out of the places. */
+static void detach(struct guest_node *node)
+{
+	if (node->detached || !node->parent)
+		return;
+	tdelete(node, &node->tree->places, compare);
+	node->detached = true;
+}
+
+/* The last reference went. */
+static void node_free(struct object *object)
+{
+	struct guest_node *node = container_of(object, struct guest_node, object);
+	struct guest_tree *tree = node->tree;
+
+	detach(node);
+	LIST_REMOVE(node, entry);
+	if (node->parent)
+		object_unref(&node->parent->object);
+	free(node->name);
+	free(node);
+	if (--tree->count == 0)
+		tree->empty(tree);
+}
+
+/* A node without a place. */
+static struct guest_node *node_new(struct guest_tree *tree, mode_t type)
+{
+	struct guest_node *node = memory_new(sizeof(*node));
+
+	if (object_init(&node->object, OBJECT_FILE, node_free) < 0) {
+		free(node);
+		return NULL;
+	}
+	node->tree = tree;
+	node->type = type;
+	LIST_INIT(&node->handles);
+	LIST_INSERT_HEAD(&tree->nodes, node, entry);
+	tree->count++;
+	return node;
+}
+
+/* The root. */
+struct guest_node *guest_node_root(struct guest_tree *tree)
+{
+	struct guest_node *node = node_new(tree, S_IFDIR);
+
+	if (node)
+		node->ino = object_node(&node->object, OBJECT_SELF);
+	return node;
+}
+
+/* FNV-1a over the parent's number and the name. */
+ino_t guest_node_number(const struct guest_node *parent, const char *name)
+{
+	uint64_t hash = 14695981039346656037u ^ parent->ino;
+
+	for (const char *c = name; *c; c++)
+		hash = (hash ^ (unsigned char)*c) * 1099511628211u;
+	return hash ? hash : 1;
+}
+
+/* Looks a place up. */
+struct guest_node *guest_node_find(struct guest_node *parent, const char *name)
+{
+	struct guest_node key = { .parent = parent, .name = (char *)name };
+	struct guest_node **found = tfind(&key, &parent->tree->places, compare);
+
+	return found ? *found : NULL;
+}
+
+/* Gives a node without place one. */
+static void attach(struct guest_node *node, struct guest_node *parent, const char *name)
+{
+	object_ref(&parent->object);
+	if (node->parent)
+		object_unref(&node->parent->object);
+	node->parent = parent;
+	free(node->name);
+	node->name = memory_string(name);
+	node->detached = false;
+	if (!tsearch(node, &node->tree->places, compare))
+		abort();
+}
+
+/* Finds or makes. A place whose entry has another type now is another file. */
+struct guest_node *guest_node_get(struct guest_node *parent, const char *name,
+	const struct file_attr *attr)
+{
+	struct guest_node *node = guest_node_find(parent, name);
+	mode_t type = attr->mode & S_IFMT;
+
+	if (node && node->type == type) {
+		object_ref(&node->object);
+		return node;
+	}
+	if (node)
+		detach(node);
+	node = node_new(parent->tree, type);
+	if (!node)
+		return NULL;
+	node->ino = guest_node_number(parent, name);
+	attach(node, parent, name);
+	return node;
+}
+
+/* The kernel's look-ups hold one reference. */
+void guest_node_count(struct guest_node *node)
+{
+	if (node->lookups++ == 0)
+		object_ref(&node->object);
+}
+
+/* The kernel forgets. */
+void guest_node_forget(struct guest_node *node, uint64_t count)
+{
+	if (!node->lookups)
+		return;
+	node->lookups = count < node->lookups ? node->lookups - count : 0;
+	if (!node->lookups)
+		object_unref(&node->object);
+}
+
+/* The place's entry was removed. */
+void guest_node_detach(struct guest_node *parent, const char *name)
+{
+	struct guest_node *node = guest_node_find(parent, name);
+
+	if (node)
+		detach(node);
+}
+
+/* The place's entry was renamed. */
+void guest_node_move(struct guest_node *parent, const char *name, struct guest_node *new_parent,
+	const char *new_name)
+{
+	struct guest_node *node = guest_node_find(parent, name);
+
+	if (node && guest_node_find(new_parent, new_name) == node)
+		return;
+	guest_node_detach(new_parent, new_name);
+	if (!node)
+		return;
+	detach(node);
+	attach(node, new_parent, new_name);
+}
+
+/* Joins the names, from the end of the buffer forwards. */
+int guest_node_path(const struct guest_node *node, const char *name, char *path)
+{
+	size_t at = FILES_PATH_MAX;
+
+	path[at] = '\0';
+	for (const char *part = name ? name : node->name; part; part = node->name) {
+		size_t length = strlen(part);
+
+		if (length > FILES_NAME_MAX || length + 1 > at)
+			return -ENAMETOOLONG;
+		if (path[at])
+			path[--at] = '/';
+		at -= length;
+		memcpy(path + at, part, length);
+		if (part == node->name) {
+			if (node->detached)
+				return -ESTALE;
+			node = node->parent;
+		}
+	}
+	memmove(path, path + at, FILES_PATH_MAX + 1 - at);
+	return 0;
+}
+
+/* Translates attributes. FIFOs and devices of a guest must not become FIFOs and devices of the host:
+ * a socket is what the kernel refuses to open (ENXIO) without asking anybody. */
+void guest_node_stat(const struct guest_node *node, const struct file_attr *attr,
+	struct stat *stat)
+{
+	mode_t type = attr->mode & S_IFMT;
+
+	if (type != S_IFREG && type != S_IFDIR && type != S_IFLNK)
+		type = S_IFSOCK;
+	*stat = (struct stat){ .st_ino = node->ino,
+		.st_mode = type | (attr->mode & 01777),
+		.st_nlink = attr->nlink ? attr->nlink : 1,
+		.st_size = attr->size > INT64_MAX ? INT64_MAX : (off_t)attr->size,
+		.st_blksize = 4096 };
+	stat->st_blocks = stat->st_size / 512 + (stat->st_size % 512 != 0);
+	stat->st_atim.tv_sec = attr->atime;
+	stat->st_mtim.tv_sec = stat->st_ctim.tv_sec = attr->mtime;
+}
+
+/* Ends all ids first: dropping a reference may free a parent too. */
+void guest_tree_clear(struct guest_tree *tree)
+{
+	struct guest_node *node, **known = memory_new(tree->count * sizeof(*known));
+	size_t count = 0;
+
+	LIST_FOREACH(node, &tree->nodes, entry) {
+		object_remove(&node->object);
+		if (node->lookups) {
+			node->lookups = 0;
+			known[count++] = node;
+		}
+	}
+	for (size_t i = 0; i < count; i++)
+		object_unref(&known[i]->object);
+	free(known);
+}

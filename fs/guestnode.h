@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The places in a guest's tree that the kernel knows: a node has a parent and a name, and
+ * its path is what these say at the time. A place whose entry was removed, replaced or
+ * changed its type is detached: it has no path any more, but what is open stays usable.
+ *
+ * The kernel's look-ups hold one reference together; children, open files and
+ * requests hold one each. Loop's thread only.
+ */
+#ifndef FS_GUESTNODE_H
+#define FS_GUESTNODE_H
+
+#include <sys/queue.h>
+#include <sys/stat.h>
+
+#include "backends/protocol/files.h"
+#include "fs/object.h"
+
+struct guest_handle;
+
+/* The nodes of one instance. */
+struct guest_tree {
+	void *places;			/* attached nodes by parent and name, a tree of search.h */
+	LIST_HEAD(, guest_node) nodes;	/* all of them */
+	size_t count;
+	void (*empty)(struct guest_tree *tree); /* the last node went */
+};
+
+struct guest_node {
+	struct object object;
+	LIST_ENTRY(guest_node) entry;
+	struct guest_tree *tree;
+	struct guest_node *parent;	/* referenced; NULL: the root, or detached */
+	char *name;			/* NULL: the root */
+	bool detached;
+	mode_t type;			/* S_IFMT of the attributes that were seen last */
+	uint64_t lookups;		/* the kernel's */
+	ino_t ino;
+	LIST_HEAD(, guest_handle) handles;
+};
+
+/* The root, with a reference for the caller. NULL where no object can be had. */
+struct guest_node *guest_node_root(struct guest_tree *tree);
+
+/* The attached node of that place, or NULL. Not referenced. */
+struct guest_node *guest_node_find(struct guest_node *parent, const char *name);
+/* The node of that place, which attr tells about, found or made, with a reference for the caller; NULL
+ * where no object can be had. */
+struct guest_node *guest_node_get(struct guest_node *parent, const char *name,
+	const struct file_attr *attr);
+
+/* The inode number that users see for that place: the same path always has the same. */
+ino_t guest_node_number(const struct guest_node *parent, const char *name);
+
+/* The kernel looked the node up, or forgot `count` look-ups. */
+void guest_node_count(struct guest_node *node);
+void guest_node_forget(struct guest_node *node, uint64_t count);
+
+/* The place is gone; nothing when there is no such node. */
+void guest_node_detach(struct guest_node *parent, const char *name);
+/* The place's entry has another name now; what had that name is detached. */
+void guest_node_move(struct guest_node *parent, const char *name, struct guest_node *new_parent,
+	const char *new_name);
+
+/* Writes the path of `name` below node (name NULL: of node itself) to path, FILES_PATH_MAX + 1 bytes.
+ * 0, -ENAMETOOLONG, or -ESTALE when node is detached. */
+int guest_node_path(const struct guest_node *node, const char *name, char *path);
+
+/* What the kernel gets for attr: sockets stand for all that must not be opened. */
+void guest_node_stat(const struct guest_node *node, const struct file_attr *attr,
+	struct stat *stat);
+
+/* Ends every node's id and the kernel's references. */
+void guest_tree_clear(struct guest_tree *tree);
+
+#endif

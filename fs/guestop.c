@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+#include "fs/guestop.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "backends/base/memory.h"
+#include "fs/shim.h"
+
+/* More than this at once for one instance: EAGAIN, as a storm of one user must not fill our memory. */
+#define OPS_MAX 8192
+/* While so many bytes wait for the shim, no more are given to it. */
+#define QUEUED_MAX (16u * 1048576u)
+
+/* An empty queue of a booting instance. */
+void guest_queue_init(struct guest_queue *queue, struct shim *shim)
+{
+	*queue = (struct guest_queue){ .mode = GUEST_WAITING, .shim = shim, .next_id = 1 };
+	TAILQ_INIT(&queue->sent);
+	TAILQ_INIT(&queue->held);
+}
+
+/* Makes a request. */
+struct guest_op *guest_op_new(struct guest_queue *queue, struct request *request,
+	struct guest_node *node, enum file_op what, guest_done *done)
+{
+	struct guest_op *op = memory_new(sizeof(*op));
+
+	op->queue = queue;
+	op->request = request;
+	op->done = done;
+	op->message.op = what;
+	op->node = node;
+	if (node)
+		object_ref(&node->object);
+	return op;
+}
+
+/* Frees; it is in no list. */
+static void op_free(struct guest_op *op)
+{
+	if (op->node)
+		object_unref(&op->node->object);
+	if (op->other)
+		object_unref(&op->other->object);
+	free(op->name);
+	free(op->new_name);
+	free(op->path);
+	free(op->path2);
+	free(op->data);
+	free(op);
+}
+
+/* Delivers the answer. */
+static void finish(struct guest_op *op, const struct file_reply *reply, const void *data,
+	size_t size)
+{
+	op->done(op, reply, data, size);
+	op_free(op);
+}
+
+/* Takes it out of its list. */
+static void take_out(struct guest_op *op)
+{
+	struct guest_queue *queue = op->queue;
+
+	if (op->sent)
+		TAILQ_REMOVE(&queue->sent, op, entry);
+	else
+		TAILQ_REMOVE(&queue->held, op, entry);
+	queue->count--;
+}
+
+/* Our own error, for an op in no list. */
+void guest_op_fail(struct guest_op *op, int error)
+{
+	struct file_reply reply = { .error = error };
+
+	finish(op, &reply, NULL, 0);
+}
+
+/* Fills in a path. */
+int guest_op_path(struct guest_op *op, const char *name)
+{
+	op->path = memory_new(FILES_PATH_MAX + 1);
+	op->name = memory_string(name);
+	int result = guest_node_path(op->node, name, op->path);
+	if (result < 0)
+		guest_op_fail(op, result);
+	return result;
+}
+
+/* Fills in the second path. */
+int guest_op_path2(struct guest_op *op, struct guest_node *other, const char *name)
+{
+	object_ref(&other->object);
+	op->other = other;
+	op->path2 = memory_new(FILES_PATH_MAX + 1);
+	op->new_name = memory_string(name);
+	int result = guest_node_path(other, name, op->path2);
+	if (result < 0)
+		guest_op_fail(op, result);
+	return result;
+}
+
+/* Gives one to the shim. */
+static void send_now(struct guest_op *op)
+{
+	struct guest_queue *queue = op->queue;
+
+	op->message.path_size = op->path ? (uint32_t)strlen(op->path) : 0;
+	op->message.path2_size = op->path2 ? (uint32_t)strlen(op->path2) : 0;
+	struct iovec parts[] = { { &op->message, sizeof(op->message) },
+		{ op->path, op->message.path_size },
+		{ op->path2, op->message.path2_size },
+		{ op->data, op->message.data_size } };
+	op->sent = true;
+	TAILQ_INSERT_TAIL(&queue->sent, op, entry);
+	queue->count++;
+	shim_send_parts(queue->shim, FRAME_FILE, op->id, parts, 4);
+	free(op->data);
+	op->data = NULL;
+}
+
+/* Gives what was held to the shim, as far as it keeps up. */
+static void pump(struct guest_queue *queue)
+{
+	struct guest_op *op;
+
+	while (queue->mode == GUEST_UP && (op = TAILQ_FIRST(&queue->held)) &&
+		shim_queued(queue->shim) < QUEUED_MAX) {
+		take_out(op);
+		send_now(op);
+	}
+}
+
+/* The caller was interrupted: it gets EINTR at once, the shim hears that nobody waits. */
+static void interrupted(struct request *request, void *data)
+{
+	struct guest_op *op = data;
+
+	take_out(op);
+	if (op->sent)
+		shim_send(op->queue->shim, FRAME_CANCEL, op->id, NULL, 0);
+	guest_op_fail(op, -EINTR);
+}
+
+/* Sends or holds or refuses. */
+void guest_op_send(struct guest_op *op)
+{
+	struct guest_queue *queue = op->queue;
+
+	op->id = queue->next_id++;
+	if (queue->mode >= GUEST_DOWN) {
+		guest_op_fail(op, queue->mode == GUEST_DOWN ? -EHOSTDOWN : -ENODEV);
+		return;
+	}
+	if (queue->count >= OPS_MAX) {
+		guest_op_fail(op, -EAGAIN);
+		return;
+	}
+	if (op->request)
+		request_wait(op->request, interrupted, op);
+	TAILQ_INSERT_TAIL(&queue->held, op, entry);
+	queue->count++;
+	pump(queue);
+}
+
+/* Ends all of a list with an error. */
+static void end_all(struct guest_op_list *list, int error)
+{
+	struct guest_op *op;
+
+	while ((op = TAILQ_FIRST(list))) {
+		take_out(op);
+		guest_op_fail(op, error);
+	}
+}
+
+/* Changes the mode. */
+void guest_queue_set(struct guest_queue *queue, enum guest_mode mode)
+{
+	queue->mode = mode;
+	if (mode >= GUEST_DOWN) {
+		int error = mode == GUEST_DOWN ? -EHOSTDOWN : -ENODEV;
+
+		end_all(&queue->sent, error);
+		end_all(&queue->held, error);
+	}
+	pump(queue);
+}
+
+/* A reply: of a request that is under way, or one that was interrupted meanwhile. */
+int guest_queue_reply(struct guest_queue *queue, uint64_t id, const void *payload, size_t size)
+{
+	const struct file_reply *reply = payload;
+	struct guest_op *op;
+
+	if (size > sizeof(*reply) + FILES_DATA_MAX || reply->error > 0 || reply->error < -4095)
+		return -EPROTO;
+	TAILQ_FOREACH(op, &queue->sent, entry)
+		if (op->id == id)
+			break;
+	if (op) {
+		take_out(op);
+		finish(op, reply, reply + 1, size - sizeof(*reply));
+	}
+	pump(queue);
+	return 0;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Requests to a guest's files: sent to the shim, matched with its replies, held back
+ * while the instance boots or the shim does not keep up, interrupted, and ended when the
+ * machine is not up. guestfs.c says what each request is and what its reply means.
+ *
+ * Loop's thread only.
+ */
+#ifndef FS_GUESTOP_H
+#define FS_GUESTOP_H
+
+#include <stdbool.h>
+#include <sys/queue.h>
+
+#include "backends/protocol/files.h"
+#include "fs/guestnode.h"
+#include "fs/request.h"
+
+struct guest_op;
+struct guest_queue;
+struct shim;
+
+/* The answer: reply->error 0 or a negative errno (also our own: EINTR, EHOSTDOWN, ENODEV, EPROTO).
+ * op->request, when not NULL, is to be answered. op is freed afterwards. */
+typedef void guest_done(struct guest_op *op, const struct file_reply *reply, const void *data,
+	size_t size);
+
+struct guest_op {
+	TAILQ_ENTRY(guest_op) entry;
+	struct guest_queue *queue;
+	uint64_t id;
+	bool sent;
+	struct request *request;	/* NULL: nobody waits for it */
+	guest_done *done;
+	struct guest_node *node;	/* referenced, or NULL: what the request is about */
+	struct guest_node *other;	/* the same: the new parent of a rename or link */
+	struct guest_handle *handle;	/* not owned; lives longer than its requests */
+	char *name, *new_name;		/* owned, may be NULL */
+	struct file_request message;
+	char *path, *path2;		/* owned, may be NULL */
+	void *data;			/* owned until it is sent */
+	struct stat attr;		/* of a setattr that has to ask first */
+	unsigned which;
+};
+
+enum guest_mode {
+	GUEST_WAITING,	/* booting: requests are kept */
+	GUEST_UP,
+	GUEST_DOWN,	/* requests fail with EHOSTDOWN */
+	GUEST_GONE,	/* requests fail with ENODEV */
+};
+
+TAILQ_HEAD(guest_op_list, guest_op);
+
+struct guest_queue {
+	enum guest_mode mode;
+	struct shim *shim;
+	uint64_t next_id;
+	unsigned count;			/* in both lists */
+	struct guest_op_list sent, held;
+};
+
+void guest_queue_init(struct guest_queue *queue, struct shim *shim);
+/* Changes the mode: sends what was held, or ends everything. */
+void guest_queue_set(struct guest_queue *queue, enum guest_mode mode);
+/* A reply of the shim, payload of FRAME_FILE_REPLY. Below 0: it breaks the protocol. */
+int guest_queue_reply(struct guest_queue *queue, uint64_t id, const void *payload, size_t size);
+
+/* A request about node (referenced here; NULL for none) that answers request (may be NULL). */
+struct guest_op *guest_op_new(struct guest_queue *queue, struct request *request,
+	struct guest_node *node, enum file_op what, guest_done *done);
+/* Fills in the path of node, or of name below it; name is kept. 0, or it was answered and freed. */
+int guest_op_path(struct guest_op *op, const char *name);
+/* The second path, in op->other. The same. */
+int guest_op_path2(struct guest_op *op, struct guest_node *other, const char *name);
+/* Sends or holds; from here on the op is the queue's. */
+void guest_op_send(struct guest_op *op);
+/* Ends with our own error. */
+void guest_op_fail(struct guest_op *op, int error);
+
+#endif

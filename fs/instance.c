@@ -1,0 +1,524 @@
+/* SPDX-License-Identifier: MIT */
+#include "fs/instance.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "backends/base/memory.h"
+#include "backends/protocol/files.h"
+
+/* Caps for the texts that a shim may send, in bytes. */
+#define REASON_MAX 8192
+#define STATUS_MAX 4096
+
+/* The states: their word, and which may follow (bit 1 << state). */
+#define TO(state) (1u << INSTANCE_##state)
+static const struct {
+	const char *name;
+	unsigned next;
+} states[INSTANCE_STATES] = {
+	[INSTANCE_BOOTING] = { "booting", TO(READY) | TO(FAILED) | TO(CLOSING) },
+	[INSTANCE_READY] = { "ready",
+		TO(PAUSED) | TO(CRASHED) | TO(STOPPED) | TO(LOST) | TO(CLOSING) },
+	[INSTANCE_PAUSED] = { "paused",
+		TO(READY) | TO(CRASHED) | TO(STOPPED) | TO(LOST) | TO(CLOSING) },
+	[INSTANCE_CRASHED] = { "crashed", TO(STOPPED) | TO(CLOSING) },
+	[INSTANCE_STOPPED] = { "stopped", TO(CLOSING) },
+	[INSTANCE_LOST] = { "lost", TO(READY) | TO(CRASHED) | TO(STOPPED) | TO(CLOSING) },
+	[INSTANCE_FAILED] = { "failed", TO(CLOSING) },
+	[INSTANCE_CLOSING] = { "closing", 0 },
+};
+
+/* The word for a state. */
+const char *instance_state_name(enum instance_state state)
+{
+	return states[state].name;
+}
+
+/* "POOL/NAME" */
+void instance_full_name(const struct instance *instance, char *name, size_t size)
+{
+	snprintf(name, size, "%s/%s", pool_name(instance->pool), instance->name);
+}
+
+/* Seconds since the mkdir. */
+static double age(const struct instance *instance)
+{
+	return (double)(uv_hrtime() - instance->began) / 1e9;
+}
+
+/* One more event of the instance. */
+static void event(struct instance *instance, const char *from, const char *to, const char *reason)
+{
+	char name[2 * TEXT_NAME_MAX + 2];
+
+	instance_full_name(instance, name, sizeof(name));
+	mount_event(pool_mount(instance->pool), name, "%s %s%s%.*s", from, to, *reason ? " " : "",
+		(int)strcspn(reason, "\n"), reason);
+}
+
+/* Ends every run that has not ended: its machine is gone. */
+static void lose_runs(struct instance *instance)
+{
+	struct run *run;
+
+	TAILQ_FOREACH(run, &instance->runs, entry)
+		run_lost(run);
+	instance->unfinished = 0;
+}
+
+/* What a state means for those who wait. */
+static void enter(struct instance *instance)
+{
+	char text[32];
+
+	switch (instance->state) {
+	case INSTANCE_READY:
+		if (!instance->ready.ended) {
+			int length = snprintf(text, sizeof(text), "%.2f\n", instance->boot_ms / 1e3);
+			stream_append(&instance->ready, text, (size_t)length);
+			stream_end(&instance->ready);
+		}
+		guestfs_up(instance->guestfs);
+		break;
+	case INSTANCE_FAILED:
+	case INSTANCE_STOPPED:
+	case INSTANCE_CRASHED:
+	case INSTANCE_CLOSING:
+		stream_fail(&instance->ready, -EIO);
+		stream_end(&instance->console.stream);
+		guestfs_down(instance->guestfs);
+		lose_runs(instance);
+		break;
+	case INSTANCE_LOST:
+		guestfs_down(instance->guestfs);
+		break;
+	default:
+		break;
+	}
+}
+
+/* The one place where a state changes. false: that edge does not exist. reason may be "". */
+static bool change(struct instance *instance, enum instance_state state, const char *reason)
+{
+	enum instance_state from = instance->state;
+
+	if (!(states[from].next & 1u << state))
+		return false;
+	instance->state = state;
+	clock_gettime(CLOCK_REALTIME, &instance->changed);
+	free(instance->error);
+	instance->error = *reason && state != INSTANCE_READY ? memory_string(reason) : NULL;
+	event(instance, states[from].name, states[state].name, reason);
+	if (state == INSTANCE_FAILED)
+		pool_boot_failed(instance->pool, instance->name, reason);
+	enter(instance);
+	return true;
+}
+
+/* A run by its number in the protocol. */
+static struct run *run_by_id(struct instance *instance, uint64_t id)
+{
+	struct run *run;
+
+	TAILQ_FOREACH(run, &instance->runs, entry)
+		if (run->id == id)
+			return run;
+	return NULL;
+}
+
+/* FRAME_STATE */
+static int told_state(struct instance *instance, uint64_t id, const void *payload, size_t size)
+{
+	const struct frame_state *notice = payload;
+	size_t length = size - sizeof(*notice);
+
+	if (notice->state >= INSTANCE_CLOSING)
+		return -EPROTO;
+	if (length > REASON_MAX)
+		length = REASON_MAX;
+	char *reason = memory_format("%.*s", (int)length, (const char *)(notice + 1));
+	if (notice->boot_ms)
+		instance->boot_ms = notice->boot_ms;
+	bool known = notice->state == instance->state || change(instance, notice->state, reason);
+	free(reason);
+	return known ? 0 : -EPROTO;
+}
+
+/* FRAME_STATUS */
+static int told_status(struct instance *instance, uint64_t id, const void *payload, size_t size)
+{
+	char clean[4 * STATUS_MAX + 1];
+
+	if (size > STATUS_MAX)
+		return -EPROTO;
+	char *raw = memory_format("%.*s", (int)size, (const char *)payload);
+	text_escape_lines(clean, sizeof(clean), raw);
+	free(raw);
+	text_consume(&instance->status, instance->status.size);
+	text_append(&instance->status, clean, strlen(clean));
+	return 0;
+}
+
+/* FRAME_SPOOL */
+static int told_spool(struct instance *instance, uint64_t id, const void *payload, size_t size)
+{
+	const struct frame_spool *notice = payload;
+	struct run *run = id ? run_by_id(instance, id) : NULL;
+
+	if (run)
+		return run_told_spool(run, notice) ? 0 : -EPROTO;
+	if (id) /* a notice of a run that was forgotten meanwhile */
+		return 0;
+	if (notice->kind == SPOOL_CONSOLE)
+		return stream_moved(&instance->console.stream, notice->start, notice->end) ? 0 : -EPROTO;
+	if (notice->kind == SPOOL_LOG)
+		return stream_moved(&instance->log.stream, notice->start, notice->end) ? 0 : -EPROTO;
+	return -EPROTO;
+}
+
+/* FRAME_RUN_STATE */
+static int told_run(struct instance *instance, uint64_t id, const void *payload, size_t size)
+{
+	struct run *run = run_by_id(instance, id);
+
+	if (!run || run_ended(run))
+		return 0;
+	return run_told_state(run, payload) ? 0 : -EPROTO;
+}
+
+/* FRAME_FILE_REPLY */
+static int told_file(struct instance *instance, uint64_t id, const void *payload, size_t size)
+{
+	return guestfs_reply(instance->guestfs, id, payload, size);
+}
+
+/* A frame of the shim: by its type, of at least the size that its struct has. */
+static int shim_frame(struct instance *instance, const struct frame_header *header,
+	const void *payload)
+{
+	static const struct {
+		enum frame_type type;
+		size_t least;
+		int (*take)(struct instance *, uint64_t, const void *, size_t);
+	} frames[] = {
+		{ FRAME_STATE, sizeof(struct frame_state), told_state },
+		{ FRAME_STATUS, 0, told_status },
+		{ FRAME_SPOOL, sizeof(struct frame_spool), told_spool },
+		{ FRAME_RUN_STATE, sizeof(struct frame_run_state), told_run },
+		{ FRAME_FILE_REPLY, sizeof(struct file_reply), told_file },
+	};
+
+	if (instance->state == INSTANCE_CLOSING)
+		return 0;
+	for (size_t i = 0; i < sizeof(frames) / sizeof(*frames); i++)
+		if (frames[i].type == header->type && header->size >= frames[i].least)
+			return frames[i].take(instance, header->id, payload, header->size);
+	return -EPROTO;
+}
+
+/* The shim is gone without being asked, and the machine with it. */
+static void shim_died(struct instance *instance, const char *reason)
+{
+	if (!change(instance, INSTANCE_FAILED, reason))
+		change(instance, INSTANCE_STOPPED, reason);
+	stream_end(&instance->log.stream);
+}
+
+/* The shim is gone because we said so: so is the owner's reference. */
+static void shim_gone(struct instance *instance)
+{
+	event(instance, "closing", "-", "destroyed");
+	instance->shim = NULL;
+	object_unref(&instance->object);
+}
+
+static const struct shim_events shim_events = { shim_frame, shim_died, shim_gone };
+
+/* The last reference went. */
+static void instance_free(struct object *object)
+{
+	struct instance *instance = container_of(object, struct instance, object);
+
+	assert(TAILQ_EMPTY(&instance->runs) && !instance->shim);
+	stream_done(&instance->ready);
+	spooled_done(&instance->console);
+	spooled_done(&instance->log);
+	text_done(&instance->status);
+	if (instance->directory >= 0)
+		close(instance->directory);
+	free(instance->error);
+	object_unref(pool_object(instance->pool));
+	free(instance);
+}
+
+/* Fills in what needs no shim. */
+static void prepare(struct instance *instance, struct pool *pool, const char *name,
+	const struct request *request)
+{
+	instance->pool = pool;
+	object_ref(pool_object(pool));
+	snprintf(instance->name, sizeof(instance->name), "%s", name);
+	instance->uid = request->uid;
+	instance->gid = request->gid;
+	instance->began = uv_hrtime();
+	instance->next_run = instance->next_number = 1;
+	instance->directory = -1;
+	clock_gettime(CLOCK_REALTIME, &instance->created);
+	instance->changed = instance->created;
+	TAILQ_INIT(&instance->runs);
+	stream_init_memory(&instance->ready, 64);
+}
+
+/* Makes an instance; the process starts after the caller has answered. */
+int instance_new(struct pool *pool, const char *name, const struct request *request,
+	struct instance **out)
+{
+	struct instance *instance = memory_new(sizeof(*instance));
+	int result = object_init(&instance->object, OBJECT_INSTANCE, instance_free), directory;
+
+	if (result < 0) {
+		free(instance);
+		return result;
+	}
+	prepare(instance, pool, name, request);
+	result = shim_new(pool_mount(pool), instance, &shim_events, &instance->shim, &directory);
+	if (result >= 0)
+		instance->directory = fcntl(directory, F_DUPFD_CLOEXEC, 3);
+	spooled_init(&instance->console, instance->directory, "console");
+	spooled_init(&instance->log, instance->directory, "log");
+	if (result < 0) {
+		mount_event(pool_mount(pool), pool_name(pool), "mkdir %s: %s", name, strerror(-result));
+		object_unref(&instance->object);
+		return result;
+	}
+	instance->guestfs = guestfs_new(instance);
+	event(instance, "-", "booting", "");
+	shim_start(instance->shim);
+	*out = instance;
+	return 0;
+}
+
+/* Ends everything that belongs to the name; the shim's end comes later. */
+void instance_close(struct instance *instance)
+{
+	struct run *run;
+
+	change(instance, INSTANCE_CLOSING, "");
+	while ((run = TAILQ_FIRST(&instance->runs))) {
+		TAILQ_REMOVE(&instance->runs, run, entry);
+		run_remove(run);
+	}
+	stream_end(&instance->log.stream);
+	guestfs_free(instance->guestfs);
+	instance->guestfs = NULL;
+	object_remove(&instance->object);
+	shim_stop(instance->shim);
+}
+
+/* The shim, for sending. */
+struct shim *instance_shim(struct instance *instance)
+{
+	return instance->shim;
+}
+
+/* What is behind files/. */
+struct guestfs *instance_guestfs(struct object *object)
+{
+	return container_of(object, struct instance, object)->guestfs;
+}
+
+/* Whether a command would be taken. */
+int instance_takes_runs(struct instance *instance)
+{
+	static const unsigned alive = TO(BOOTING) | TO(READY) | TO(PAUSED) | TO(LOST);
+	const struct poolfs_values *values = pool_config(instance->pool)->values;
+
+	if (!(alive & 1u << instance->state))
+		return -EHOSTDOWN;
+	if (instance->unfinished >= poolfs_number(values, "queue_limit"))
+		return -EAGAIN;
+	return 0;
+}
+
+/* Forgets a run: on both sides, and in the tree. */
+static void forget(struct instance *instance, struct run *run)
+{
+	TAILQ_REMOVE(&instance->runs, run, entry);
+	if (run->submitted && !run_ended(run))
+		instance->unfinished--;
+	if (run->submitted)
+		shim_send(instance->shim, FRAME_RUN_FORGET, run->id, NULL, 0);
+	run_remove(run);
+}
+
+/* Forgets the oldest finished numbered runs beyond runs_kept. */
+static void forget_old(struct instance *instance)
+{
+	int64_t keep = poolfs_number(pool_config(instance->pool)->values, "runs_kept");
+	struct run *run = TAILQ_FIRST(&instance->runs);
+
+	while (run && instance->finished_numbered > keep) {
+		struct run *next = TAILQ_NEXT(run, entry);
+
+		if (!run->named && run_ended(run) && strcmp(run->name, instance->last) != 0) {
+			instance->finished_numbered--;
+			forget(instance, run);
+		}
+		run = next;
+	}
+}
+
+/* Starts a run. */
+void instance_submit(struct instance *instance, struct run *run, const void *text, size_t size)
+{
+	int result = instance_takes_runs(instance);
+
+	if (result < 0) { /* the state changed since it was written */
+		run_lost(run);
+		return;
+	}
+	instance->unfinished++;
+	snprintf(instance->last, sizeof(instance->last), "%s", run->name);
+	run_submit(run, text, size);
+}
+
+/* Makes and starts a numbered run. */
+int instance_run(struct instance *instance, const void *text, size_t size, struct run **out)
+{
+	char name[24];
+	struct run *run;
+	int result = instance_takes_runs(instance);
+
+	if (result < 0)
+		return result;
+	snprintf(name, sizeof(name), "%llu", (unsigned long long)instance->next_number);
+	result = run_new(instance, name, false, instance->next_run, &run);
+	if (result < 0)
+		return result;
+	instance->next_number++;
+	instance->next_run++;
+	TAILQ_INSERT_TAIL(&instance->runs, run, entry);
+	instance_submit(instance, run, text, size);
+	*out = run;
+	return 0;
+}
+
+/* Counts; the shim told it. */
+void instance_run_ended(struct instance *instance, struct run *run)
+{
+	instance->unfinished--;
+	if (!run->named) {
+		instance->finished_numbered++;
+		forget_old(instance);
+	}
+}
+
+/* directory.child: a run by name */
+static struct object *instance_child(struct object *object, const char *name)
+{
+	struct instance *instance = container_of(object, struct instance, object);
+	struct run *run;
+
+	TAILQ_FOREACH(run, &instance->runs, entry)
+		if (strcmp(run->name, name) == 0)
+			return &run->object;
+	return NULL;
+}
+
+/* directory.each */
+static void instance_each(struct object *object, directory_add *add, void *data)
+{
+	struct instance *instance = container_of(object, struct instance, object);
+	struct run *run;
+
+	TAILQ_FOREACH(run, &instance->runs, entry)
+		add(data, run->name, &run->object);
+}
+
+/* directory.mkdir: a run with a name of one's own. Numbers are ours to give. */
+static int instance_mkdir(struct object *object, const char *name, const struct request *request,
+	struct object **child)
+{
+	struct instance *instance = container_of(object, struct instance, object);
+	struct run *run;
+
+	if (instance_child(object, name))
+		return -EEXIST;
+	if (!text_is_name(name) || strspn(name, "0123456789") == strlen(name))
+		return -EINVAL;
+	int result = instance_takes_runs(instance);
+	if (result == 0)
+		result = run_new(instance, name, true, instance->next_run, &run);
+	if (result < 0)
+		return result;
+	instance->next_run++;
+	TAILQ_INSERT_TAIL(&instance->runs, run, entry);
+	*child = &run->object;
+	return 0;
+}
+
+/* directory.rmdir: stops and forgets a run */
+static int instance_rmdir(struct object *object, const char *name)
+{
+	struct instance *instance = container_of(object, struct instance, object);
+	struct object *child = instance_child(object, name);
+
+	if (!child)
+		return -ENOENT;
+	struct run *run = container_of(child, struct run, object);
+	if (strcmp(run->name, instance->last) == 0)
+		instance->last[0] = '\0';
+	if (!run->named && run_ended(run))
+		instance->finished_numbered--;
+	forget(instance, run);
+	return 0;
+}
+
+/* directory.stat: it belongs to who made it, and to nobody else */
+static void instance_stat(struct object *object, struct stat *stat)
+{
+	struct instance *instance = container_of(object, struct instance, object);
+
+	stat->st_mode = S_IFDIR | 0700;
+	stat->st_uid = instance->uid;
+	stat->st_gid = instance->gid;
+	stat->st_atim = stat->st_mtim = instance->changed;
+	stat->st_ctim = instance->created;
+}
+
+/* directory.features */
+static uint32_t instance_features(struct object *object)
+{
+	struct instance *instance = container_of(object, struct instance, object);
+
+	return pool_config(instance->pool)->kind->features;
+}
+
+const struct directory instance_directory = {
+	.controls = instance_controls,
+	.children_in = "runs",
+	.stat = instance_stat,
+	.child = instance_child,
+	.each = instance_each,
+	.mkdir = instance_mkdir,
+	.rmdir = instance_rmdir,
+	.features = instance_features,
+};
+
+/* One line for the top's `status`. */
+void instance_status_row(struct instance *instance, struct text *text)
+{
+	char name[2 * TEXT_NAME_MAX + 2];
+
+	instance_full_name(instance, name, sizeof(name));
+	text_printf(text, "%-32s %-8s %9.1fs %6u\n", name, states[instance->state].name,
+		age(instance), instance->unfinished);
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An instance: one machine, shown as POOL/NAME/. Its state is one enum that one function
+ * changes, which checks the edge, logs it, and wakes who waits. Loop's thread only.
+ *
+ * What the machine does is known from its shim alone (shim.h); what users ask for goes
+ * there. rmdir takes the name away at once; the object lives on, dead, until the shim has
+ * ended and the last open file is closed.
+ */
+#ifndef FS_INSTANCE_H
+#define FS_INSTANCE_H
+
+#include <sys/queue.h>
+
+#include "backends/protocol/protocol.h"
+#include "fs/control.h"
+#include "fs/guestfs.h"
+#include "fs/pool.h"
+#include "fs/run.h"
+#include "fs/shim.h"
+#include "fs/spooled.h"
+
+struct instance {
+	struct object object;
+	TAILQ_ENTRY(instance) entry;	/* in its pool's list */
+	struct pool *pool;		/* its object is referenced */
+	char name[TEXT_NAME_MAX + 1];
+	uid_t uid;
+	gid_t gid;
+	enum instance_state state;
+	char *error;			/* for `error`; NULL: all is well */
+	struct timespec created, changed;
+	uint64_t began;			/* ns of the monotonic clock */
+	uint32_t boot_ms;
+	struct stream ready;
+	struct spooled console, log;
+	struct text status;		/* the shim's lines */
+	struct shim *shim;		/* NULL when it is gone */
+	int directory;			/* of the shim; a copy that lives as long as the instance */
+	struct guestfs *guestfs;
+	struct run_list runs;
+	unsigned unfinished;		/* runs that were submitted and have not ended */
+	unsigned finished_numbered;	/* runs that may be forgotten */
+	uint64_t next_run;		/* in the protocol */
+	uint64_t next_number;		/* of cmd's runs */
+	char last[TEXT_NAME_MAX + 1];	/* the newest run's name; "" */
+};
+
+TAILQ_HEAD(instance_list, instance);
+
+extern const struct directory instance_directory;
+extern const struct control instance_controls[]; /* instance_files.c */
+
+/* A new instance of the pool, booting. name is copied. 0 or a negative errno. */
+int instance_new(struct pool *pool, const char *name, const struct request *request,
+	struct instance **instance);
+/* Its name was taken away: ends everything; the owner's reference ends with the shim. */
+void instance_close(struct instance *instance);
+
+const char *instance_state_name(enum instance_state state);
+/* "POOL/NAME" */
+void instance_full_name(const struct instance *instance, char *name, size_t size);
+/* Its line of the top's `status`. */
+void instance_status_row(struct instance *instance, struct text *text);
+
+/* Which control file is files/, and what is behind it. */
+unsigned instance_files_file(void);
+struct guestfs *instance_guestfs(struct object *object);
+struct shim *instance_shim(struct instance *instance);
+
+/* Whether a command may be written now: 0, -EHOSTDOWN, or -EAGAIN when the queue is full. */
+int instance_takes_runs(struct instance *instance);
+/* Starts a numbered run. 0 or a negative errno. */
+int instance_run(struct instance *instance, const void *text, size_t size, struct run **run);
+/* Starts a run that mkdir made. */
+void instance_submit(struct instance *instance, struct run *run, const void *text, size_t size);
+/* A run ended: old ones may be forgotten. */
+void instance_run_ended(struct instance *instance, struct run *run);
+
+#endif

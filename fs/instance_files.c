@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/* The control files of an instance: one function for each, and the table. */
+#include "fs/instance.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "backends/base/memory.h"
+#include "fs/command.h"
+
+/* The longest text that `error` shows; a reason of 8 KiB, escaped. */
+#define ERROR_MAX 32768
+
+/* The instance of an object of that type. */
+static struct instance *instance_of(struct object *object)
+{
+	return container_of(object, struct instance, object);
+}
+
+/* state */
+static void state_show(struct object *object, struct text *text)
+{
+	text_printf(text, "%s\n", instance_state_name(instance_of(object)->state));
+}
+
+/* ready */
+static struct stream *ready_stream(struct object *object)
+{
+	return &instance_of(object)->ready;
+}
+
+/* error: text of the guest's console may be in it, so it is escaped */
+static void error_show(struct object *object, struct text *text)
+{
+	const char *error = instance_of(object)->error;
+
+	if (!error)
+		return;
+	char *clean = memory_new(ERROR_MAX);
+	text_escape_lines(clean, ERROR_MAX, error);
+	size_t length = strlen(clean);
+	text_printf(text, "%s%s", clean, length && clean[length - 1] == '\n' ? "" : "\n");
+	free(clean);
+}
+
+/* How many runs are in a state. */
+static unsigned count_runs(struct instance *instance, enum run_state state)
+{
+	struct run *run;
+	unsigned count = 0;
+
+	TAILQ_FOREACH(run, &instance->runs, entry)
+		count += run->submitted && run->state == state;
+	return count;
+}
+
+/* status: "key value" lines, ours and then the shim's */
+static void status_show(struct object *object, struct text *text)
+{
+	struct instance *instance = instance_of(object);
+
+	text_printf(text, "state %s\n", instance_state_name(instance->state));
+	text_printf(text, "backend %s\n", pool_config(instance->pool)->kind->name);
+	text_printf(text, "uptime_seconds %.1f\n", (double)(uv_hrtime() - instance->began) / 1e9);
+	if (instance->boot_ms)
+		text_printf(text, "boot_seconds %.2f\n", instance->boot_ms / 1e3);
+	text_printf(text, "runs_running %u\n", count_runs(instance, RUN_RUNNING));
+	text_printf(text, "runs_queued %u\n", count_runs(instance, RUN_QUEUED));
+	text_printf(text, "console_bytes %llu\n",
+		(unsigned long long)instance->console.stream.end);
+	text_printf(text, "console_bytes_dropped %llu\n",
+		(unsigned long long)instance->console.stream.start);
+	text_append(text, instance->status.data, instance->status.size);
+}
+
+/* console, console.follow */
+static struct stream *console_stream(struct object *object)
+{
+	return &instance_of(object)->console.stream;
+}
+
+/* console, written: typed into the machine */
+static int console_store(struct object *object, const char *data, size_t size)
+{
+	struct instance *instance = instance_of(object);
+
+	if (instance->state >= INSTANCE_CRASHED && instance->state != INSTANCE_LOST)
+		return -EHOSTDOWN;
+	while (size) {
+		size_t piece = size < PROTOCOL_CONSOLE_INPUT_MAX ? size : PROTOCOL_CONSOLE_INPUT_MAX;
+
+		shim_send(instance->shim, FRAME_CONSOLE_INPUT, 0, data, piece);
+		data += piece;
+		size -= piece;
+	}
+	return 0;
+}
+
+/* log */
+static struct stream *log_stream(struct object *object)
+{
+	return &instance_of(object)->log.stream;
+}
+
+/* last: a link to the newest run */
+static void last_show(struct object *object, struct text *text)
+{
+	text_printf(text, "runs/%s", instance_of(object)->last);
+}
+
+/* There is no last run yet. */
+static bool last_hidden(struct object *object)
+{
+	return !instance_of(object)->last[0];
+}
+
+/* ctl, read: the verbs */
+static void ctl_show(struct object *object, struct text *text)
+{
+	text_printf(text, "stop\n");
+}
+
+/* ctl, written: "stop" ends every run that has been submitted */
+static int ctl_store(struct object *object, const char *data, size_t size)
+{
+	struct instance *instance = instance_of(object);
+	struct run *run;
+
+	if (!control_is_word(data, size, "stop"))
+		return -EINVAL;
+	TAILQ_FOREACH(run, &instance->runs, entry)
+		if (run->submitted && !run_ended(run))
+			shim_send(instance->shim, FRAME_RUN_STOP, run->id, NULL, 0);
+	return 0;
+}
+
+const struct control instance_controls[] = {
+	{ .name = "state", .mode = S_IFREG | 0400, .show = state_show },
+	{ .name = "ready", .mode = S_IFREG | 0400, .stream = ready_stream, .flags = CONTROL_WAITS },
+	{ .name = "error", .mode = S_IFREG | 0400, .show = error_show },
+	{ .name = "status", .mode = S_IFREG | 0400, .show = status_show },
+	{ .name = "cmd", .mode = S_IFREG | 0600, .ops = &command_ops },
+	{ .name = "last", .mode = S_IFLNK | 0777, .show = last_show, .hidden = last_hidden },
+	{ .name = "runs", .mode = S_IFDIR | 0700 },
+	{ .name = "files", .mode = S_IFDIR | 0700 },
+	{ .name = "console", .mode = S_IFREG | 0600, .feature = POOLFS_FEATURE_CONSOLE,
+	  .stream = console_stream, .store = console_store },
+	{ .name = "console.follow", .mode = S_IFREG | 0400, .feature = POOLFS_FEATURE_CONSOLE,
+	  .stream = console_stream, .flags = CONTROL_WAITS | CONTROL_UNLISTED },
+	{ .name = "ctl", .mode = S_IFREG | 0600, .show = ctl_show, .store = ctl_store },
+	{ .name = "log", .mode = S_IFREG | 0400, .stream = log_stream },
+	{ 0 }
+};
+
+/* The number of files/ in the table. */
+unsigned instance_files_file(void)
+{
+	for (unsigned i = 0; instance_controls[i].name; i++)
+		if (strcmp(instance_controls[i].name, "files") == 0)
+			return i + OBJECT_CONTROLS;
+	abort();
+}

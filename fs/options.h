@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The command line: poolfs [options] CONFIG MOUNTPOINT, also in the form in which
+ * mount(8) calls it.
+ */
+#ifndef FS_OPTIONS_H
+#define FS_OPTIONS_H
+
+#include <stdbool.h>
+
+enum options_action {
+	OPTIONS_MOUNT,
+	OPTIONS_CHECK,		/* --check: config is set, mount_point may be */
+	OPTIONS_BACKENDS,
+	OPTIONS_HELP_BACKEND,	/* kind is set */
+	OPTIONS_HELP,
+	OPTIONS_VERSION,
+};
+
+struct options {
+	enum options_action action;
+	bool foreground;
+	bool debug;
+	const char *config, *mount_point, *kind;
+	char *mount_options;	/* all -o, joined by commas; NULL: none */
+};
+
+/* Parses; strings point into argv but for mount_options, which is the caller's to free. Below 0: it was
+ * wrong, and standard error says what. */
+int options_parse(int argc, char **argv, struct options *options);
+
+/* What --help prints, on standard output. */
+void options_help(void);
+
+#endif

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+#include "fs/pool.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backends/base/log.h"
+#include "backends/base/memory.h"
+#include "backends/base/values.h"
+#include "fs/instance.h"
+
+struct pool {
+	struct object object;
+	struct mount *mount;		/* referenced */
+	const struct config_pool *config;
+	struct instance_list instances;	/* by the order of their mkdir */
+	unsigned count;
+	unsigned boot_failures;
+	char *last_failure;		/* "NAME: reason" */
+};
+
+/* The pool of an object of that type. */
+static struct pool *pool_of(struct object *object)
+{
+	return container_of(object, struct pool, object);
+}
+
+/* pool.type */
+static void type_show(struct object *object, struct text *text)
+{
+	text_printf(text, "%s\n", pool_of(object)->config->kind->name);
+}
+
+/* pool.count: how many instances there may be */
+static void count_show(struct object *object, struct text *text)
+{
+	text_printf(text, "%lld\n",
+		(long long)poolfs_number(pool_of(object)->config->values, "count"));
+}
+
+/* pool.status: counts per state, and what went wrong last */
+static void status_show(struct object *object, struct text *text)
+{
+	struct pool *pool = pool_of(object);
+	unsigned counts[INSTANCE_STATES] = { 0 };
+	struct instance *instance;
+	char clean[512];
+
+	TAILQ_FOREACH(instance, &pool->instances, entry)
+		counts[instance->state]++;
+	text_printf(text, "instances %u\n", pool->count);
+	for (unsigned i = 0; i < INSTANCE_STATES; i++)
+		if (i != INSTANCE_CLOSING)
+			text_printf(text, "%s %u\n", instance_state_name(i), counts[i]);
+	text_printf(text, "boot_failures %u\n", pool->boot_failures);
+	if (pool->last_failure) {
+		text_escape(clean, sizeof(clean), pool->last_failure);
+		text_printf(text, "last_failure %s\n", clean);
+	}
+}
+
+/* One line of pool.config. */
+static void config_line(void *data, const struct poolfs_key *key, const char *value)
+{
+	struct text *text = data;
+	char clean[4096];
+
+	if (!value)
+		return;
+	text_escape(clean, sizeof(clean), key->flags & POOLFS_KEY_SECRET ? "(secret)" : value);
+	text_printf(text, "%s = %s\n", key->name, clean);
+}
+
+/* pool.config: every key with its value in force */
+static void config_show(struct object *object, struct text *text)
+{
+	values_each(pool_of(object)->config->values, config_line, text);
+}
+
+/* With allow_other everybody may make instances of their own, as in /tmp. */
+static void pool_stat(struct object *object, struct stat *stat)
+{
+	struct mount *mount = pool_of(object)->mount;
+
+	stat->st_mode = S_IFDIR | (mount->allow_other ? 01777 : 0755);
+	stat->st_uid = getuid();
+	stat->st_gid = getgid();
+	stat->st_atim = stat->st_mtim = stat->st_ctim = mount->started;
+}
+
+/* An instance by name. */
+static struct instance *find(struct pool *pool, const char *name)
+{
+	struct instance *instance;
+
+	TAILQ_FOREACH(instance, &pool->instances, entry)
+		if (strcmp(instance->name, name) == 0)
+			return instance;
+	return NULL;
+}
+
+/* directory.child */
+static struct object *pool_child(struct object *object, const char *name)
+{
+	struct instance *instance = find(pool_of(object), name);
+
+	return instance ? &instance->object : NULL;
+}
+
+/* directory.each */
+static void pool_each(struct object *object, directory_add *add, void *data)
+{
+	struct instance *instance;
+
+	TAILQ_FOREACH(instance, &pool_of(object)->instances, entry)
+		add(data, instance->name, &instance->object);
+}
+
+/* mkdir: reserves the name and a place; the boot goes on in the background. */
+static int pool_mkdir(struct object *object, const char *name, const struct request *request,
+	struct object **child)
+{
+	struct pool *pool = pool_of(object);
+	struct instance *instance;
+
+	if (find(pool, name) || control_lookup(object, name))
+		return -EEXIST;
+	if (!text_is_name(name) || strncmp(name, "pool.", 5) == 0)
+		return -EINVAL;
+	if (pool->count >= poolfs_number(pool->config->values, "count"))
+		return -ENOSPC;
+	int result = instance_new(pool, name, request, &instance);
+	if (result < 0)
+		return result;
+	TAILQ_INSERT_TAIL(&pool->instances, instance, entry);
+	pool->count++;
+	*child = &instance->object;
+	return 0;
+}
+
+/* Takes an instance's name away and destroys it in the background. */
+static void drop(struct pool *pool, struct instance *instance)
+{
+	TAILQ_REMOVE(&pool->instances, instance, entry);
+	pool->count--;
+	instance_close(instance);
+}
+
+/* rmdir */
+static int pool_rmdir(struct object *object, const char *name)
+{
+	struct pool *pool = pool_of(object);
+	struct instance *instance = find(pool, name);
+
+	if (!instance)
+		return control_lookup(object, name) ? -ENOTDIR : -ENOENT;
+	drop(pool, instance);
+	return 0;
+}
+
+/* A pool's directory has no features. */
+static uint32_t pool_features(struct object *object)
+{
+	return 0;
+}
+
+static const struct control pool_controls[] = {
+	{ .name = "pool.type", .mode = S_IFREG | 0444, .show = type_show },
+	{ .name = "pool.count", .mode = S_IFREG | 0444, .show = count_show },
+	{ .name = "pool.status", .mode = S_IFREG | 0444, .show = status_show },
+	{ .name = "pool.config", .mode = S_IFREG | 0444, .show = config_show },
+	{ 0 }
+};
+
+const struct directory pool_directory = {
+	.controls = pool_controls,
+	.stat = pool_stat,
+	.child = pool_child,
+	.each = pool_each,
+	.mkdir = pool_mkdir,
+	.rmdir = pool_rmdir,
+	.features = pool_features,
+};
+
+/* The last reference went. */
+static void pool_free(struct object *object)
+{
+	struct pool *pool = pool_of(object);
+
+	free(pool->last_failure);
+	object_unref(&pool->mount->object);
+	free(pool);
+}
+
+/* Makes a pool. */
+struct pool *pool_new(struct mount *mount, const struct config_pool *config)
+{
+	struct pool *pool = memory_new(sizeof(*pool));
+
+	object_init(&pool->object, OBJECT_POOL, pool_free);
+	object_ref(&mount->object);
+	pool->mount = mount;
+	pool->config = config;
+	TAILQ_INIT(&pool->instances);
+	return pool;
+}
+
+/* Drops every instance. */
+void pool_stop(struct pool *pool)
+{
+	struct instance *instance;
+
+	while ((instance = TAILQ_FIRST(&pool->instances)))
+		drop(pool, instance);
+}
+
+/* The pool as an object. */
+struct object *pool_object(struct pool *pool)
+{
+	return &pool->object;
+}
+
+/* The section's name. */
+const char *pool_name(const struct pool *pool)
+{
+	return pool->config->name;
+}
+
+/* The mount it is in. */
+struct mount *pool_mount(const struct pool *pool)
+{
+	return pool->mount;
+}
+
+/* Its section. */
+const struct config_pool *pool_config(const struct pool *pool)
+{
+	return pool->config;
+}
+
+/* One line for each instance, or one that says there is none. */
+void pool_status_rows(struct pool *pool, struct text *text)
+{
+	struct instance *instance;
+
+	if (TAILQ_EMPTY(&pool->instances))
+		text_printf(text, "%s/ (%s, none of %lld)\n", pool_name(pool), pool->config->kind->name,
+			(long long)poolfs_number(pool->config->values, "count"));
+	TAILQ_FOREACH(instance, &pool->instances, entry)
+		instance_status_row(instance, text);
+}
+
+/* Counts and remembers a failed boot. */
+void pool_boot_failed(struct pool *pool, const char *instance, const char *reason)
+{
+	pool->boot_failures++;
+	free(pool->last_failure);
+	pool->last_failure = memory_format("%s: %.*s", instance, (int)strcspn(reason, "\n"), reason);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A pool: one [pool NAME] section of the configuration, shown as a directory. mkdir in it
+ * makes an instance, rmdir destroys one. Loop's thread only.
+ */
+#ifndef FS_POOL_H
+#define FS_POOL_H
+
+#include "fs/control.h"
+#include "fs/mount.h"
+
+struct instance;
+struct pool;
+
+extern const struct directory pool_directory;
+
+struct pool *pool_new(struct mount *mount, const struct config_pool *config);
+/* Begins to destroy every instance. */
+void pool_stop(struct pool *pool);
+
+struct object *pool_object(struct pool *pool);
+const char *pool_name(const struct pool *pool);
+struct mount *pool_mount(const struct pool *pool);
+const struct config_pool *pool_config(const struct pool *pool);
+/* The pool's lines of the top's `status`. */
+void pool_status_rows(struct pool *pool, struct text *text);
+/* A boot of one of the pool's instances failed, for pool.status. reason is copied. */
+void pool_boot_failed(struct pool *pool, const char *instance, const char *reason);
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A run: one command in an instance, shown as runs/ID/. Numbered by writing to cmd, or
+ * named by mkdir and started by writing to its own cmd. Loop's thread only.
+ */
+#ifndef FS_RUN_H
+#define FS_RUN_H
+
+#include <sys/queue.h>
+
+#include "backends/protocol/protocol.h"
+#include "fs/control.h"
+#include "fs/spooled.h"
+
+struct instance;
+
+struct run {
+	struct object object;
+	TAILQ_ENTRY(run) entry;		/* in the instance's list, oldest first */
+	struct instance *instance;	/* NULL after run_remove */
+	struct object *owner;		/* the instance, referenced: its directory is needed to read */
+	uint64_t id;			/* in the protocol */
+	bool named;
+	bool submitted;
+	char name[TEXT_NAME_MAX + 1];	/* also of a numbered one, as digits */
+	enum run_state state;
+	struct text command;
+	struct spooled output, out, err;
+	uint64_t base;			/* where stdout's own spool begins; UINT64_MAX: it has none */
+	struct stream exit;
+	struct timespec created;
+};
+
+TAILQ_HEAD(run_list, run);
+
+extern const struct directory run_directory;
+
+/* A run that has not started. name is copied. 0 or -ENFILE. */
+int run_new(struct instance *instance, const char *name, bool named, uint64_t id, struct run **run);
+/* The run is forgotten: its node ends; open files read on what there is. */
+void run_remove(struct run *run);
+/* Gives the command, text (size bytes), to the instance's shim. Once. */
+void run_submit(struct run *run, const void *text, size_t size);
+
+/* What the shim told. false: it broke the protocol. */
+bool run_told_spool(struct run *run, const struct frame_spool *notice);
+bool run_told_state(struct run *run, const struct frame_run_state *notice);
+/* The machine or its shim is gone: whatever has not ended is lost. */
+void run_lost(struct run *run);
+
+bool run_ended(const struct run *run);
+const char *run_state_name(enum run_state state);
+
+#endif

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: MIT */
+#include "fs/shim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "backends/base/log.h"
+#include "backends/base/memory.h"
+#include "backends/base/values.h"
+#include "backends/protocol/frame.h"
+#include "fs/instance.h"
+#include "fs/mount.h"
+#include "fs/pool.h"
+#include "fs/workdir.h"
+
+/* A shim that was asked to stop gets so long; its own limit for ending a machine is 6 s. */
+#define STOP_MS 10000
+
+struct shim {
+	struct mount *mount;
+	struct instance *instance;
+	const struct shim_events *events;
+	char name[2 * TEXT_NAME_MAX + 2];	/* POOL/NAME */
+	uint32_t id;			/* of the directory */
+	int directory;
+	int listener;			/* until the process has it, else -1 */
+	struct frame_link *link;
+	uv_process_t process;
+	uv_timer_t timer;		/* 0 ms until the start; the limit of a stop */
+	uv_work_t removal;
+	bool running;			/* there is a process that has not been reaped */
+	bool died;			/* it ended without being asked; events->died was called */
+	bool stopping;
+	int left;			/* handles of libuv that are still closing */
+};
+
+static void stop_step(struct shim *shim);
+
+/* Writes instance.json. */
+static int write_description(struct shim *shim, struct pool *pool, const char *name)
+{
+	const struct config_pool *config = pool_config(pool);
+	json_t *root = json_pack("{s:i, s:s, s:s, s:s, s:o}", "version", PROTOCOL_VERSION, "pool",
+		config->name, "name", name, "type", config->kind->name, "values",
+		values_to_json(config->values));
+	char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+	int result = text ? workdir_write_file(shim->directory, "instance.json", text, strlen(text))
+			  : -ENOMEM;
+
+	free(text);
+	json_decref(root);
+	return result;
+}
+
+/* The peer sent a frame. */
+static int link_frame(void *data, const struct frame_header *header, const void *payload)
+{
+	struct shim *shim = data;
+
+	if (header->type == FRAME_HELLO) {
+		const struct frame_hello *hello = payload;
+
+		return header->size == sizeof(*hello) && hello->version == PROTOCOL_VERSION ? 0
+											   : -EPROTO;
+	}
+	return shim->events->frame(shim->instance, header, payload);
+}
+
+/* The machine's process is gone, or cannot be talked to any more. */
+static void died(struct shim *shim, const char *reason)
+{
+	if (shim->died || shim->stopping)
+		return;
+	shim->died = true;
+	frame_link_free(shim->link);
+	shim->link = NULL;
+	shim->events->died(shim->instance, reason);
+}
+
+/* The connection ended: a shim without one is of no use, so the process is ended too. */
+static void link_closed(void *data, int reason)
+{
+	struct shim *shim = data;
+
+	frame_link_free(shim->link);
+	shim->link = NULL;
+	if (shim->stopping)
+		return;
+	if (reason == 0 && shim->running)
+		return; /* it is about to exit; process_exited tells how */
+	if (shim->running)
+		uv_process_kill(&shim->process, SIGKILL);
+	char text[128];
+	snprintf(text, sizeof(text), "the connection to its process broke: %s",
+		reason ? strerror(-reason) : "closed");
+	died(shim, text);
+}
+
+static const struct frame_link_events link_events = { link_frame, link_closed };
+
+/* Connects and says hello. */
+static int connect_shim(struct shim *shim)
+{
+	struct frame_hello hello = { .version = PROTOCOL_VERSION, .pid = getpid() };
+	int fd = workdir_connect(shim->directory);
+
+	if (fd < 0)
+		return fd;
+	shim->link = frame_link_new(shim->mount->loop, fd, &link_events, shim);
+	shim_send(shim, FRAME_HELLO, 0, &hello, sizeof(hello));
+	return 0;
+}
+
+/* The process was reaped. */
+static void process_exited(uv_process_t *process, int64_t status, int signal)
+{
+	struct shim *shim = process->data;
+	char text[128];
+
+	shim->running = false;
+	if (shim->stopping) {
+		stop_step(shim);
+		return;
+	}
+	if (signal)
+		snprintf(text, sizeof(text), "its process was killed by signal %d", signal);
+	else
+		snprintf(text, sizeof(text), "its process ended with status %d", (int)status);
+	died(shim, text);
+}
+
+/* Where the shim's own messages go: our terminal, or a file beside the instance's others. */
+static int open_stderr(struct shim *shim)
+{
+	if (shim->mount->foreground)
+		return dup(STDERR_FILENO);
+	return openat(shim->directory, "shim.stderr", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+}
+
+/* Starts the process, with the listening socket as descriptor 3. */
+static int spawn(struct shim *shim)
+{
+	char *path = memory_format("%s/%u", shim->mount->workdir_path, shim->id);
+	char *argv[] = { (char *)shim->mount->shim, path, NULL };
+	int err = open_stderr(shim);
+	uv_stdio_container_t stdio[4] = {
+		{ .flags = UV_IGNORE },
+		{ .flags = UV_IGNORE },
+		{ .flags = UV_INHERIT_FD, .data.fd = err },
+		{ .flags = UV_INHERIT_FD, .data.fd = shim->listener },
+	};
+	uv_process_options_t options = { .file = shim->mount->shim,
+		.args = argv,
+		.stdio = stdio,
+		.stdio_count = 4,
+		.flags = UV_PROCESS_DETACHED,
+		.exit_cb = process_exited };
+
+	int result = uv_spawn(shim->mount->loop, &shim->process, &options);
+	shim->running = result == 0;
+	close(err);
+	close(shim->listener);
+	shim->listener = -1;
+	free(path);
+	return result;
+}
+
+/* The loop's next turn after shim_start. */
+static void start_now(uv_timer_t *timer)
+{
+	struct shim *shim = timer->data;
+	char text[256];
+	int result = spawn(shim);
+
+	if (result == 0)
+		result = connect_shim(shim);
+	if (result == 0)
+		return;
+	snprintf(text, sizeof(text), "%s cannot be started: %s", shim->mount->shim, strerror(-result));
+	if (shim->running)
+		uv_process_kill(&shim->process, SIGKILL);
+	died(shim, text);
+}
+
+/* Prepares directory, description and socket. */
+int shim_new(struct mount *mount, struct instance *instance, const struct shim_events *events,
+	struct shim **out, int *directory)
+{
+	struct shim *shim = memory_new(sizeof(*shim));
+	char name[16];
+
+	*shim = (struct shim){ .mount = mount, .instance = instance, .events = events };
+	shim->id = mount->next_id++;
+	instance_full_name(instance, shim->name, sizeof(shim->name));
+	snprintf(name, sizeof(name), "%u", shim->id);
+	int result = shim->directory = workdir_make(mount->workdir, name);
+	if (result < 0)
+		goto fail_directory;
+	result = write_description(shim, instance->pool, instance->name);
+	if (result < 0)
+		goto fail_files;
+	result = shim->listener = workdir_listen(shim->directory);
+	if (result < 0)
+		goto fail_files;
+	uv_timer_init(mount->loop, &shim->timer);
+	shim->timer.data = shim->process.data = shim->removal.data = shim;
+	mount_shim_started(mount);
+	*directory = shim->directory;
+	*out = shim;
+	return 0;
+
+fail_files:
+	close(shim->directory);
+	workdir_remove(mount->workdir_path, shim->id);
+fail_directory:
+	free(shim);
+	return result;
+}
+
+/* Starts soon. */
+void shim_start(struct shim *shim)
+{
+	uv_timer_start(&shim->timer, start_now, 0, 0);
+}
+
+/* Sends one frame. */
+void shim_send(struct shim *shim, enum frame_type type, uint64_t id, const void *data, size_t size)
+{
+	struct iovec part = { (void *)data, size };
+
+	shim_send_parts(shim, type, id, &part, 1);
+}
+
+/* Sends one frame. A shim that does not read is noticed by the link, which then closes. */
+void shim_send_parts(struct shim *shim, enum frame_type type, uint64_t id,
+	const struct iovec *parts, int count)
+{
+	if (shim->link)
+		frame_link_send(shim->link, type, id, parts, count);
+}
+
+/* Bytes that wait. */
+size_t shim_queued(const struct shim *shim)
+{
+	return shim->link ? frame_link_queued(shim->link) : 0;
+}
+
+/* A handle of libuv is closed; with the last one the shim goes. */
+static void uv_closed(uv_handle_t *handle)
+{
+	struct shim *shim = handle->data;
+	struct mount *mount = shim->mount;
+
+	if (--shim->left > 0)
+		return;
+	close(shim->directory);
+	shim->events->gone(shim->instance);
+	free(shim);
+	mount_shim_gone(mount);
+}
+
+/* The directory is removed: close what libuv knows of us. */
+static void removed(uv_work_t *work, int status)
+{
+	struct shim *shim = work->data;
+
+	shim->left = 1;
+	uv_close((uv_handle_t *)&shim->timer, uv_closed);
+	if (shim->process.type == UV_PROCESS) {
+		shim->left++;
+		uv_close((uv_handle_t *)&shim->process, uv_closed);
+	}
+}
+
+/* In a worker: unlinking large spools takes the disk's time. */
+static void remove_directory(uv_work_t *work)
+{
+	struct shim *shim = work->data;
+
+	workdir_remove(shim->mount->workdir_path, shim->id);
+}
+
+/* The process is gone: what is left is the directory. */
+static void stop_step(struct shim *shim)
+{
+	uv_timer_stop(&shim->timer);
+	frame_link_free(shim->link);
+	shim->link = NULL;
+	if (shim->listener >= 0)
+		close(shim->listener);
+	shim->listener = -1;
+	uv_queue_work(shim->mount->loop, &shim->removal, remove_directory, removed);
+}
+
+/* It took too long. */
+static void stop_limit(uv_timer_t *timer)
+{
+	struct shim *shim = timer->data;
+
+	log_warning(shim->name, "its process did not stop within %d s and is killed", STOP_MS / 1000);
+	uv_process_kill(&shim->process, SIGKILL);
+}
+
+/* Stops; a process that was not even started, or died, is no obstacle. */
+void shim_stop(struct shim *shim)
+{
+	shim->stopping = true;
+	if (!shim->running) {
+		stop_step(shim);
+		return;
+	}
+	if (shim->link)
+		shim_send(shim, FRAME_STOP, 0, NULL, 0);
+	else
+		uv_process_kill(&shim->process, SIGTERM);
+	uv_timer_start(&shim->timer, stop_limit, STOP_MS, 0);
+}

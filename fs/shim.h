@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The daemon's end of one instance's shim: its directory, its process, its connection
+ * (protocol.h). The shim is not trusted: what breaks the protocol's rules ends it. Loop's
+ * thread only.
+ */
+#ifndef FS_SHIM_H
+#define FS_SHIM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backends/protocol/protocol.h"
+
+struct instance;
+struct mount;
+struct shim;
+
+/* Where FRAME_HELLO .. FRAME_FILE_REPLY go; see instance.h. Below 0: the frame broke a rule. */
+struct shim_events {
+	int (*frame)(struct instance *instance, const struct frame_header *header,
+		const void *payload);
+	/* The process ended, or had to be killed, without shim_stop. reason is for people. */
+	void (*died)(struct instance *instance, const char *reason);
+	/* The process and the directory are gone; the shim is freed when this returns. After shim_stop
+	 * only. */
+	void (*gone)(struct instance *instance);
+};
+
+/*
+ * Makes the instance's directory with instance.json and the listening socket: what can fail
+ * because of the disk fails here. *directory is a descriptor of it, owned by the shim.
+ */
+int shim_new(struct mount *mount, struct instance *instance, const struct shim_events *events,
+	struct shim **shim, int *directory);
+
+/* Starts the process on the loop's next turn, so that the caller can answer first. */
+void shim_start(struct shim *shim);
+
+/* Sends a frame; silently nothing when the shim is not there any more (died was or will be called). */
+void shim_send(struct shim *shim, enum frame_type type, uint64_t id, const void *data, size_t size);
+
+/* The same for a payload in parts; how many bytes wait for the shim to read them. */
+struct iovec;
+void shim_send_parts(struct shim *shim, enum frame_type type, uint64_t id,
+	const struct iovec *parts, int count);
+size_t shim_queued(const struct shim *shim);
+
+/* Ends the machine and the process, killing it after a while, and removes the directory; gone
+ * follows. */
+void shim_stop(struct shim *shim);
+
+#endif

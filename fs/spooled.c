@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+#include "fs/spooled.h"
+
+#include <stdio.h>
+
+/* stream_source of a spooled stream. */
+static ssize_t spooled_source(struct stream *stream, uint64_t *offset, void *buffer, size_t size)
+{
+	return spooled_read(stream->owner, offset, buffer, size);
+}
+
+/* Nothing is opened yet: the shim makes the file with the first byte. */
+void spooled_init(struct spooled *spooled, int directory, const char *name)
+{
+	spooled->reader = NULL;
+	spooled->directory = directory;
+	snprintf(spooled->name, sizeof(spooled->name), "%s", name);
+	stream_init(&spooled->stream, spooled_source, spooled);
+}
+
+/* Closes the file. */
+void spooled_done(struct spooled *spooled)
+{
+	stream_done(&spooled->stream);
+	spool_reader_free(spooled->reader);
+	spooled->reader = NULL;
+}
+
+/* Reads, opening and closing the file as needed. */
+ssize_t spooled_read(struct spooled *spooled, uint64_t *offset, void *buffer, size_t size)
+{
+	if (!spooled->reader) {
+		int result = spool_reader_new(spooled->directory, spooled->name, &spooled->reader);
+
+		if (result < 0)
+			return result;
+	}
+	ssize_t got = spool_read(spooled->reader, offset, buffer, size);
+	bool last = got >= 0 && *offset + (size_t)got >= spooled->stream.end;
+	if (spooled->stream.ended && last) {
+		spool_reader_free(spooled->reader);
+		spooled->reader = NULL;
+	}
+	return got;
+}

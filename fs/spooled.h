@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A stream whose bytes are in a spool, a file that the shim writes in the instance's
+ * directory (protocol/spool.h). The file is opened when it is first read, and closed again
+ * when a reader reached the end of a stream that has ended. Loop's thread only.
+ */
+#ifndef FS_SPOOLED_H
+#define FS_SPOOLED_H
+
+#include "backends/protocol/spool.h"
+#include "fs/stream.h"
+
+struct spooled {
+	struct stream stream;
+	struct spool_reader *reader;
+	int directory;		/* descriptor of the instance's directory, not owned */
+	char name[40];		/* of the file */
+};
+
+/* name is copied; directory must stay open as long as the stream is read. */
+void spooled_init(struct spooled *spooled, int directory, const char *name);
+void spooled_done(struct spooled *spooled);
+
+/* As stream_source, for a stream that is put together of several spools. */
+ssize_t spooled_read(struct spooled *spooled, uint64_t *offset, void *buffer, size_t size);
+
+#endif

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: MIT */
+#include "fs/workdir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "backends/base/log.h"
+#include "backends/base/memory.h"
+#include "backends/protocol/protocol.h"
+
+#define SOCKET_NAME "shim.sock"
+/* What an earlier daemon left gets so long to end before it is killed. */
+#define ORPHAN_MS 8000
+
+/* The last part of a mount point's name, and a hash of all of it (FNV-1a). */
+static char *mount_name(const char *mount_point)
+{
+	uint32_t hash = 2166136261u;
+	const char *slash = strrchr(mount_point, '/');
+	const char *last = slash && slash[1] ? slash + 1 : "mount";
+
+	for (const char *c = mount_point; *c; c++)
+		hash = (hash ^ (unsigned char)*c) * 16777619u;
+	return memory_format("%.40s-%08x", last, hash);
+}
+
+/* Chooses by who we are. */
+char *workdir_default(const char *mount_point)
+{
+	char *name = mount_name(mount_point), *path;
+	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+
+	if (geteuid() == 0)
+		path = memory_format("/var/lib/poolfs/%s", name);
+	else if (state && *state == '/')
+		path = memory_format("%s/poolfs/%s", state, name);
+	else
+		path = memory_format("%s/.local/state/poolfs/%s", home ? home : "/tmp", name);
+	free(name);
+	return path;
+}
+
+/* mkdir -p. */
+static int make_path(const char *path)
+{
+	char *copy = memory_string(path);
+	int result = 0;
+
+	for (char *slash = copy + 1; result == 0 && (slash = strchr(slash, '/')); slash++) {
+		*slash = '\0';
+		if (mkdir(copy, 0755) < 0 && errno != EEXIST)
+			result = -errno;
+		*slash = '/';
+	}
+	if (result == 0 && mkdir(copy, 0700) < 0 && errno != EEXIST)
+		result = -errno;
+	free(copy);
+	return result;
+}
+
+/* Takes the lock, or says who has it. */
+static int take_lock(int workdir, const char *path, struct poolfs_err *err)
+{
+	char text[32] = "";
+	int fd = openat(workdir, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return poolfs_err_set(err, -errno, "%s/lock: %s", path, strerror(errno));
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		ssize_t got = pread(fd, text, sizeof(text) - 1, 0);
+		int pid = got > 0 ? atoi(text) : 0;
+
+		close(fd);
+		return poolfs_err_set(err, -EBUSY,
+			"working directory %s: another poolfs (pid %d) uses it; end that one, or set "
+			"another workdir in [poolfs]", path, pid);
+	}
+	int length = snprintf(text, sizeof(text), "%d\n", getpid());
+	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)length, 0) != length)
+		log_warning("", "%s/lock: %s", path, strerror(errno));
+	return fd;
+}
+
+/* Opens and locks. */
+int workdir_open(const char *path, int *lock, struct poolfs_err *err)
+{
+	struct stat stat;
+	int result = make_path(path);
+	int fd = result < 0 ? result : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return poolfs_err_set(err, result < 0 ? result : -errno, "working directory %s: %s",
+			path, strerror(result < 0 ? -result : errno));
+	if (fstat(fd, &stat) == 0 && stat.st_uid != geteuid()) {
+		close(fd);
+		return poolfs_err_set(err, -EPERM,
+			"working directory %s: belongs to another user; set workdir in [poolfs]", path);
+	}
+	fchmod(fd, 0700);
+	*lock = take_lock(fd, path, err);
+	if (*lock < 0) {
+		close(fd);
+		return *lock;
+	}
+	return fd;
+}
+
+/* Makes an instance's directory. */
+int workdir_make(int workdir, const char *name)
+{
+	if (mkdirat(workdir, name, 0700) < 0)
+		return -errno;
+	int fd = openat(workdir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	return fd < 0 ? -errno : fd;
+}
+
+/* Writes all or nothing. */
+int workdir_write_file(int directory, const char *name, const void *data, size_t size)
+{
+	char temporary[64];
+	int result = 0;
+
+	snprintf(temporary, sizeof(temporary), "%s.tmp", name);
+	int fd = openat(directory, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	ssize_t wrote = write(fd, data, size);
+	if (wrote != (ssize_t)size)
+		result = wrote < 0 ? -errno : -ENOSPC;
+	close(fd);
+	if (result == 0 && renameat(directory, temporary, directory, name) < 0)
+		result = -errno;
+	if (result < 0)
+		unlinkat(directory, temporary, 0);
+	return result;
+}
+
+/* For nftw. */
+static int remove_one(const char *path, const struct stat *stat, int type, struct FTW *where)
+{
+	remove(path);
+	return 0;
+}
+
+/* Removes a directory tree; links in it are removed, not followed. */
+void workdir_remove(const char *path, uint32_t id)
+{
+	char *name = memory_format("%s/%u", path, id);
+
+	nftw(name, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+	free(name);
+}
+
+/* The socket's address by way of the descriptor, so that no path is longer than sun_path. */
+static struct sockaddr_un address_of(int directory)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", directory,
+		SOCKET_NAME);
+	return address;
+}
+
+/* A fresh socket. */
+static int make_socket(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* Binds and listens. */
+int workdir_listen(int directory)
+{
+	struct sockaddr_un address = address_of(directory);
+	int fd = make_socket();
+
+	if (fd < 0)
+		return fd;
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 4) < 0) {
+		int result = -errno;
+
+		close(fd);
+		return result;
+	}
+	return fd;
+}
+
+/* Connects: at once, for the queue of the listening socket has room. */
+int workdir_connect(int directory)
+{
+	struct sockaddr_un address = address_of(directory);
+	int fd = make_socket();
+
+	if (fd < 0)
+		return fd;
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+		int result = -errno;
+
+		close(fd);
+		return result;
+	}
+	return fd;
+}
+
+/* What an earlier daemon left: one shim that may be alive. */
+struct orphan {
+	uint32_t id;
+	int socket;	/* -1: nobody answers */
+	int pid;	/* 0: not known */
+	unsigned long long start;	/* of the process, as /proc tells it */
+};
+
+/* When a process started: field 22 of /proc/PID/stat, proc_pid_stat(5); 0 when there is none. */
+static unsigned long long start_time(int pid)
+{
+	char path[32], text[1024];
+	unsigned long long start = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	FILE *file = fopen(path, "re");
+	size_t got = file ? fread(text, 1, sizeof(text) - 1, file) : 0;
+	if (file)
+		fclose(file);
+	text[got] = '\0';
+	const char *rest = strrchr(text, ')');
+	if (rest)
+		sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d "
+				 "%*d %*d %llu", &start);
+	return start;
+}
+
+/* Asks a left-over shim to stop. */
+static struct orphan orphan_stop(int workdir, uint32_t id)
+{
+	struct orphan orphan = { .id = id, .socket = -1 };
+	struct {
+		struct frame_header header;
+		struct frame_hello hello;
+		struct frame_header stop;
+	} frames = { .header = { .size = sizeof(struct frame_hello), .type = FRAME_HELLO },
+		.hello = { .version = PROTOCOL_VERSION, .pid = getpid() },
+		.stop = { .type = FRAME_STOP } };
+	char name[16], text[64] = "";
+
+	snprintf(name, sizeof(name), "%u", id);
+	int directory = openat(workdir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (directory < 0)
+		return orphan;
+	int fd = openat(directory, "shim.pid", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0)
+		sscanf(text, "%d %llu", &orphan.pid, &orphan.start);
+	if (fd >= 0)
+		close(fd);
+	orphan.socket = workdir_connect(directory);
+	if (orphan.socket >= 0 &&
+		send(orphan.socket, &frames, sizeof(frames), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		log_warning("", "shim %u: %s", id, strerror(errno));
+	close(directory);
+	return orphan;
+}
+
+/* Milliseconds of the monotonic clock. */
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Waits until the shim closed its end, or the time is over; then kills it, if it is still that one. */
+static void orphan_wait(struct orphan *orphan, int64_t deadline)
+{
+	char buffer[4096];
+	int64_t left;
+
+	while (orphan->socket >= 0 && (left = deadline - now_ms()) > 0) {
+		struct pollfd wait = { .fd = orphan->socket, .events = POLLIN };
+
+		if (poll(&wait, 1, (int)left) > 0 &&
+			recv(orphan->socket, buffer, sizeof(buffer), MSG_DONTWAIT) <= 0)
+			break;
+	}
+	if (orphan->socket >= 0)
+		close(orphan->socket);
+	if (orphan->pid > 1 && orphan->start && start_time(orphan->pid) == orphan->start &&
+		(orphan->socket < 0 || now_ms() >= deadline)) {
+		log_warning("", "shim %u (pid %d) does not stop and is killed", orphan->id, orphan->pid);
+		kill(orphan->pid, SIGKILL);
+	}
+}
+
+/* The numbers of the instance directories; free() them. */
+static uint32_t *list_ids(int workdir, size_t *count)
+{
+	uint32_t *ids = NULL;
+	int fd = openat(workdir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *entry;
+
+	*count = 0;
+	while (dir && (entry = readdir(dir))) {
+		if (strspn(entry->d_name, "0123456789") != strlen(entry->d_name))
+			continue;
+		ids = memory_grow(ids, (*count + 1) * sizeof(*ids));
+		ids[(*count)++] = (uint32_t)strtoul(entry->d_name, NULL, 10);
+	}
+	if (dir)
+		closedir(dir);
+	return ids;
+}
+
+/* Ends all at the same time, then waits for each. */
+int workdir_clean(int workdir, const char *path, uint32_t *next_id)
+{
+	size_t count;
+	uint32_t *ids = list_ids(workdir, &count);
+	struct orphan *orphans = memory_new((count + 1) * sizeof(*orphans));
+	int64_t deadline = now_ms() + ORPHAN_MS;
+
+	*next_id = 1;
+	for (size_t i = 0; i < count; i++) {
+		orphans[i] = orphan_stop(workdir, ids[i]);
+		if (ids[i] >= *next_id)
+			*next_id = ids[i] + 1;
+	}
+	for (size_t i = 0; i < count; i++) {
+		orphan_wait(&orphans[i], deadline);
+		workdir_remove(path, ids[i]);
+	}
+	if (count)
+		log_info("", "removed %zu instances that an earlier poolfs left", count);
+	free(orphans);
+	free(ids);
+	return (int)count;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The working directory: where each instance has its directory, named by a number
+ * (protocol.h lists what is in it). A lock keeps a second daemon out; what a daemon that was
+ * killed left behind is ended and removed at the next start.
+ */
+#ifndef FS_WORKDIR_H
+#define FS_WORKDIR_H
+
+#include <stdint.h>
+#include <stddef.h>
+
+#include "backends/backend.h"
+
+/*
+ * The working directory for a mount point when the configuration names none:
+ * /var/lib/poolfs/NAME for root, ~/.local/state/poolfs/NAME (or below XDG_STATE_HOME) otherwise,
+ * where NAME is made of the mount point's path. free() it.
+ */
+char *workdir_default(const char *mount_point);
+
+/*
+ * Makes (mode 0700) and locks the directory. Returns a descriptor of it; the lock lasts as long as
+ * this process or *lock. -EBUSY: another daemon has it; err names its pid.
+ */
+int workdir_open(const char *path, int *lock, struct poolfs_err *err);
+
+/* Ends the shims that an earlier daemon left and removes their directories. Waits for them, 8 s at
+ * most. Returns how many there were; *next_id is larger than every number in use. */
+int workdir_clean(int workdir, const char *path, uint32_t *next_id);
+
+/* Makes the directory `name`; a descriptor or a negative errno. */
+int workdir_make(int workdir, const char *name);
+/* Writes a file by a temporary name, synced and renamed. */
+int workdir_write_file(int directory, const char *name, const void *data, size_t size);
+/* Removes instance number id's directory and all that is in it. Any thread. */
+void workdir_remove(const char *path, uint32_t id);
+
+/* The shim's socket in an instance's directory: bind and listen, or connect. The path may be of any
+ * length. A descriptor or a negative errno. */
+int workdir_listen(int directory);
+int workdir_connect(int directory);
+
+#endif
