@@ -419,7 +419,7 @@ type = qemu
 kernel = $output/kernel
 initrd = $output/initrd.img
 append = console=$console panic=-1 mitigations=off cryptomgr.notests$quicker
-key = $output/id_ed25519
+ssh_key = $output/id_ed25519
 END
 	[ "$arch" = "$native" ] || echo "program = qemu-system-$(echo "$arch" | sed 's/arm64/aarch64/')"
 }
