@@ -158,12 +158,12 @@ static void every_described_key_exists(void **state)
 	assert_int_equal(unknown_names(manual, ".It Ic "), 0);
 }
 
-/* Writes the sample with its commented keys in use. */
+/* Writes the sample with its commented keys and sections in use. */
 static void write_used(FILE *out)
 {
 	for (const char *line = sample; *line;) {
 		size_t size = strcspn(line, "\n") + 1;
-		bool key = line[0] == '#' && islower((unsigned char)line[1]);
+		bool key = line[0] == '#' && (islower((unsigned char)line[1]) || line[1] == '[');
 
 		fwrite(line + key, 1, size - key, out);
 		line += size;
