@@ -68,6 +68,9 @@ enum frame_type {
 };
 
 #define PROTOCOL_CONSOLE_INPUT_MAX 65536u
+/* Longest payload of FRAME_STATUS, and longest reason in FRAME_STATE. */
+#define PROTOCOL_STATUS_MAX 4096u
+#define PROTOCOL_REASON_MAX 8192u
 
 struct frame_hello {
 	uint32_t version;	/* PROTOCOL_VERSION */

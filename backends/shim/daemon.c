@@ -38,7 +38,7 @@ static int take_hello(struct shim *shim, uint64_t id, const void *payload, size_
 	status_tell(shim, true);
 	sink_tell(&shim->console.spool, true);
 	sink_tell(&shim->journal.spool, true);
-	runs_tell_all(shim);
+	commands_tell_all(shim);
 	return 0;
 }
 
@@ -59,9 +59,9 @@ static int take_console_input(struct shim *shim, uint64_t id, const void *payloa
 static const struct frame_rule rules[] = {
 	[FRAME_HELLO] = { take_hello, sizeof(struct frame_hello), sizeof(struct frame_hello) },
 	[FRAME_STOP] = { take_stop },
-	[FRAME_RUN] = { runs_add, 1, PROTOCOL_COMMAND_MAX, true },
-	[FRAME_RUN_STOP] = { runs_stop, 0, 0, true },
-	[FRAME_RUN_FORGET] = { runs_forget, 0, 0, true },
+	[FRAME_RUN] = { commands_add, 1, PROTOCOL_COMMAND_MAX, true },
+	[FRAME_RUN_STOP] = { commands_stop, 0, 0, true },
+	[FRAME_RUN_FORGET] = { commands_forget, 0, 0, true },
 	[FRAME_CONSOLE_INPUT] = { take_console_input, 0, PROTOCOL_PAYLOAD_MAX },
 	[FRAME_FILE] = { requests_add, sizeof(struct file_request), PROTOCOL_PAYLOAD_MAX, true },
 	[FRAME_CANCEL] = { requests_cancel, 0, 0, true },

@@ -20,8 +20,8 @@
 #include "backends/base/text.h"
 #include "backends/shim/shim.h"
 
-/* The longest reason that is sent: a sentence, and the console's last lines, each byte escaped. */
-#define REASON_MAX 49152
+/* How much of a reason the console's last lines may be. */
+#define TAIL_MAX (PROTOCOL_REASON_MAX - 2048)
 
 static const char *const state_names[INSTANCE_STATES] = {
 	[INSTANCE_BOOTING] = "booting",
@@ -61,8 +61,8 @@ static void life_change(struct shim *shim, enum instance_state state, const char
 	if (state_is_final(life->state))
 		return;
 	if (reason) {
-		clean = memory_new(REASON_MAX);
-		text_escape_lines(clean, REASON_MAX, reason);
+		clean = memory_new(PROTOCOL_REASON_MAX + 1);
+		text_escape_lines(clean, PROTOCOL_REASON_MAX + 1, reason);
 	}
 	free(life->reason);
 	life->reason = clean;
@@ -93,24 +93,41 @@ static void life_free_transport(struct shim *shim)
 	if (life->transport)
 		shim->setup.transport->free(life->transport);
 	life->transport = NULL;
-	runs_lose(shim);
-	runs_cut(shim);
+	commands_lose(shim);
+	commands_cut(shim);
 	requests_cut(shim);
+}
+
+/* Adds the console's last lines, escaped, and only as many as there is room for. */
+static void append_tail(struct shim *shim, struct text *text)
+{
+	static const size_t size = 4 * LINES_KEPT * LINES_KEPT_SIZE + 1;
+	struct text tail = { 0 };
+
+	lines_tail(&shim->console.lines, &tail);
+	if (tail.size > 0) {
+		char *clean = memory_new(size);
+		text_escape_lines(clean, size, tail.data);
+		size_t length = strlen(clean);
+		const char *from = clean;
+		if (length > TAIL_MAX)
+			from = strchr(clean + length - TAIL_MAX, '\n') + 1;
+		text_printf(text, "\nThe console's last lines:\n%s", from);
+		free(clean);
+	}
+	text_done(&tail);
 }
 
 /* The boot failed: the reason gets the console's last lines, and the machine ends. */
 static void life_fail(struct shim *shim, const char *reason)
 {
-	struct text text = { 0 }, tail = { 0 };
+	struct text text = { 0 };
 
-	text_printf(&text, "%s", reason);
-	lines_tail(&shim->console.lines, &tail);
-	if (tail.size > 0)
-		text_printf(&text, "\nThe console's last lines:\n%s", tail.data);
+	text_printf(&text, "%.1800s", reason);
+	append_tail(shim, &text);
 	uv_timer_stop(&shim->life.boot);
 	life_change(shim, INSTANCE_FAILED, text.data);
 	text_done(&text);
-	text_done(&tail);
 	life_free_transport(shim);
 	life_end(shim);
 }
@@ -167,7 +184,7 @@ static void life_up(void *data)
 		life->boot_ms = took > 0 ? (uint32_t)took : 1;
 	}
 	life_change(shim, INSTANCE_READY, NULL);
-	runs_start(shim);
+	commands_start(shim);
 }
 
 /* No connection while booting: tries again, unless that can not help. The transport is not freed

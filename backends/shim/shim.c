@@ -15,7 +15,7 @@ static void shim_flush(uv_prepare_t *prepare)
 	status_tell(shim, false);
 	sink_tell(&shim->console.spool, false);
 	sink_tell(&shim->journal.spool, false);
-	runs_tell(shim);
+	commands_tell(shim);
 }
 
 /* Begins. */
@@ -32,7 +32,7 @@ struct shim *shim_new(struct uv_loop_s *loop, const struct shim_setup *setup)
 	uv_prepare_start(&shim->flush, shim_flush);
 	journal_init(shim);
 	console_init(shim);
-	runs_init(shim);
+	commands_init(shim);
 	requests_init(shim);
 	daemon_init(shim, setup->listener);
 	life_begin(shim);
@@ -52,7 +52,7 @@ void shim_close(struct shim *shim)
 	daemon_close(shim);
 	life_close(shim);
 	console_close(shim);
-	runs_done(shim);
+	commands_done(shim);
 	status_done(&shim->status);
 	sink_finish(&shim->journal.spool);
 }

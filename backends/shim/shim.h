@@ -17,7 +17,7 @@
 #include "backends/shim/life.h"
 #include "backends/shim/machine.h"
 #include "backends/shim/requests.h"
-#include "backends/shim/runs.h"
+#include "backends/shim/commands.h"
 #include "backends/shim/status.h"
 #include "backends/transport.h"
 
@@ -47,7 +47,7 @@ struct shim {
 	struct status status;
 	struct console console;
 	struct life life;
-	struct runs runs;
+	struct commands commands;
 	struct requests requests;
 	struct daemon daemon;
 	uv_prepare_t flush;		/* once each turn, before the loop waits: joined notices */

@@ -37,7 +37,7 @@ void status_set(struct shim *shim, const char *key, const char *value)
 	status->dirty = true;
 }
 
-/* Sends all lines. */
+/* Sends all lines, as far as the frame may go. */
 void status_tell(struct shim *shim, bool always)
 {
 	struct status *status = &shim->status;
@@ -46,8 +46,11 @@ void status_tell(struct shim *shim, bool always)
 	if (!status->dirty && !always)
 		return;
 	status->dirty = false;
-	for (unsigned i = 0; i < status->count; i++)
-		text_printf(&text, "%s %s\n", status->lines[i].key, status->lines[i].value);
+	for (unsigned i = 0; i < status->count; i++) {
+		const char *key = status->lines[i].key, *value = status->lines[i].value;
+		if (text.size + strlen(key) + strlen(value) + 2 <= PROTOCOL_STATUS_MAX)
+			text_printf(&text, "%s %s\n", key, value);
+	}
 	daemon_send(shim, FRAME_STATUS, 0, text.data, text.size, NULL, 0);
 	text_done(&text);
 }

@@ -69,6 +69,26 @@ static void a_panic_fails_the_boot_at_once(void **state)
 	assert_int_equal(lines, 2 + LINES_KEPT);
 }
 
+static void a_reason_keeps_the_newest_lines_that_fit(void **state)
+{
+	char line[400];
+
+	fake.start_hangs = true;
+	instance_begin("1000");
+	memset(line, 0x1b, sizeof(line) - 1);
+	line[sizeof(line) - 1] = '\0';
+	for (int i = 0; i < 20; i++) {
+		console(line);
+		console("\n");
+	}
+	console("the newest");
+	poolfs_machine_ended(fake.machine, POOLFS_ENDED_STOPPED, "gone");
+	AWAIT(peer.state == INSTANCE_FAILED);
+	assert_true(strlen(peer.text) <= PROTOCOL_REASON_MAX);
+	assert_ptr_equal(strstr(peer.text, "gone\nThe console's last lines:\n\\x1b"), peer.text);
+	assert_string_equal(peer.text + strlen(peer.text) - 12, "\nthe newest\n");
+}
+
 static void a_boot_without_login_times_out(void **state)
 {
 	fake.plans[0] = fake.plans[1] = fake.plans[2] = PLAN_DOWN;
@@ -224,6 +244,7 @@ int main(void)
 		shim_test(a_boot_reaches_ready),
 		shim_test(a_machine_that_ends_fails_the_boot_at_once),
 		shim_test(a_panic_fails_the_boot_at_once),
+		shim_test(a_reason_keeps_the_newest_lines_that_fit),
 		shim_test(a_boot_without_login_times_out),
 		shim_test(a_start_that_hangs_is_cancelled),
 		shim_test(a_start_that_ignores_the_cancel_is_given_up),

@@ -6,7 +6,7 @@
  *
  * A run's object lives while the daemon may ask for it, and while the transport may call back.
  */
-#include "backends/shim/runs.h"
+#include "backends/shim/commands.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -25,17 +25,17 @@ struct run {
 	struct transport_run *handle;	/* the transport's, until it says ended */
 	bool forgotten;			/* by the daemon */
 	bool split;			/* stdout has a spool of its own */
-	bool noted;			/* is in runs.changed */
+	bool noted;			/* is in commands.changed */
 	struct sink output, out, err;
 	TAILQ_ENTRY(run) all, changed;
 	LIST_ENTRY(run) bucket;
 };
 
 /* Prepares an empty set. */
-void runs_init(struct shim *shim)
+void commands_init(struct shim *shim)
 {
-	TAILQ_INIT(&shim->runs.all);
-	TAILQ_INIT(&shim->runs.changed);
+	TAILQ_INIT(&shim->commands.all);
+	TAILQ_INIT(&shim->commands.changed);
 }
 
 /* Finds a run. */
@@ -43,7 +43,7 @@ static struct run *run_find(struct shim *shim, uint64_t id)
 {
 	struct run *run;
 
-	LIST_FOREACH(run, &shim->runs.buckets[id % RUNS_BUCKETS], bucket)
+	LIST_FOREACH(run, &shim->commands.buckets[id % COMMANDS_BUCKETS], bucket)
 		if (run->id == id)
 			return run;
 	return NULL;
@@ -63,17 +63,17 @@ static struct run *run_new(struct shim *shim, uint64_t id, const void *text, siz
 	sink_init(&run->output, shim, SPOOL_OUTPUT, id, limit);
 	sink_init(&run->out, shim, SPOOL_STDOUT, id, limit);
 	sink_init(&run->err, shim, SPOOL_STDERR, id, limit);
-	TAILQ_INSERT_TAIL(&shim->runs.all, run, all);
-	LIST_INSERT_HEAD(&shim->runs.buckets[id % RUNS_BUCKETS], run, bucket);
-	shim->runs.count++;
-	shim->runs.text_bytes += size;
+	TAILQ_INSERT_TAIL(&shim->commands.all, run, all);
+	LIST_INSERT_HEAD(&shim->commands.buckets[id % COMMANDS_BUCKETS], run, bucket);
+	shim->commands.count++;
+	shim->commands.text_bytes += size;
 	return run;
 }
 
 /* The command's text is needed no more. */
 static void run_drop_text(struct run *run)
 {
-	run->shim->runs.text_bytes -= run->size;
+	run->shim->commands.text_bytes -= run->size;
 	run->size = 0;
 	free(run->text);
 	run->text = NULL;
@@ -83,7 +83,7 @@ static void run_drop_text(struct run *run)
 static void run_unnote(struct run *run)
 {
 	if (run->noted)
-		TAILQ_REMOVE(&run->shim->runs.changed, run, changed);
+		TAILQ_REMOVE(&run->shim->commands.changed, run, changed);
 	run->noted = false;
 }
 
@@ -95,9 +95,9 @@ static void run_free(struct run *run)
 	sink_finish(&run->output);
 	sink_finish(&run->out);
 	sink_finish(&run->err);
-	TAILQ_REMOVE(&run->shim->runs.all, run, all);
+	TAILQ_REMOVE(&run->shim->commands.all, run, all);
 	LIST_REMOVE(run, bucket);
-	run->shim->runs.count--;
+	run->shim->commands.count--;
 	free(run);
 }
 
@@ -131,7 +131,7 @@ static void run_tell_state(struct run *run)
 static void run_note(struct run *run)
 {
 	if (!run->noted)
-		TAILQ_INSERT_TAIL(&run->shim->runs.changed, run, changed);
+		TAILQ_INSERT_TAIL(&run->shim->commands.changed, run, changed);
 	run->noted = true;
 }
 
@@ -211,9 +211,9 @@ static void run_start(struct run *run)
 }
 
 /* FRAME_RUN. A number that is known already: the daemon repeats itself, and hears the state. */
-int runs_add(struct shim *shim, uint64_t id, const void *text, size_t size)
+int commands_add(struct shim *shim, uint64_t id, const void *text, size_t size)
 {
-	struct runs *runs = &shim->runs;
+	struct commands *commands = &shim->commands;
 	struct run *run = run_find(shim, id);
 
 	if (memchr(text, '\0', size))
@@ -223,7 +223,7 @@ int runs_add(struct shim *shim, uint64_t id, const void *text, size_t size)
 			run_tell_state(run);
 		return 0;
 	}
-	if (runs->count >= RUNS_MAX || runs->text_bytes + size > RUNS_TEXT_MAX) {
+	if (commands->count >= COMMANDS_MAX || commands->text_bytes + size > COMMANDS_TEXT_MAX) {
 		struct frame_run_state refused = { .state = RUN_LOST, .status = 255 };
 		journal_printf(shim, "run %llu is refused: too many runs", (unsigned long long)id);
 		daemon_send(shim, FRAME_RUN_STATE, id, &refused, sizeof(refused), NULL, 0);
@@ -240,7 +240,7 @@ int runs_add(struct shim *shim, uint64_t id, const void *text, size_t size)
 }
 
 /* FRAME_RUN_STOP. */
-int runs_stop(struct shim *shim, uint64_t id, const void *payload, size_t size)
+int commands_stop(struct shim *shim, uint64_t id, const void *payload, size_t size)
 {
 	struct run *run = run_find(shim, id);
 
@@ -254,7 +254,7 @@ int runs_stop(struct shim *shim, uint64_t id, const void *payload, size_t size)
 }
 
 /* FRAME_RUN_FORGET. */
-int runs_forget(struct shim *shim, uint64_t id, const void *payload, size_t size)
+int commands_forget(struct shim *shim, uint64_t id, const void *payload, size_t size)
 {
 	struct run *run = run_find(shim, id);
 
@@ -273,11 +273,11 @@ int runs_forget(struct shim *shim, uint64_t id, const void *payload, size_t size
 }
 
 /* Ready. */
-void runs_start(struct shim *shim)
+void commands_start(struct shim *shim)
 {
 	struct run *run, *next;
 
-	for (run = TAILQ_FIRST(&shim->runs.all); run; run = next) {
+	for (run = TAILQ_FIRST(&shim->commands.all); run; run = next) {
 		next = TAILQ_NEXT(run, all);
 		if (run->state == RUN_QUEUED && !run->handle && !run->forgotten)
 			run_start(run);
@@ -285,20 +285,20 @@ void runs_start(struct shim *shim)
 }
 
 /* Gone. */
-void runs_lose(struct shim *shim)
+void commands_lose(struct shim *shim)
 {
 	struct run *run;
 
-	TAILQ_FOREACH(run, &shim->runs.all, all)
+	TAILQ_FOREACH(run, &shim->commands.all, all)
 		run_change(run, RUN_LOST, 255);
 }
 
 /* The transport's objects are gone. */
-void runs_cut(struct shim *shim)
+void commands_cut(struct shim *shim)
 {
 	struct run *run, *next;
 
-	for (run = TAILQ_FIRST(&shim->runs.all); run; run = next) {
+	for (run = TAILQ_FIRST(&shim->commands.all); run; run = next) {
 		next = TAILQ_NEXT(run, all);
 		run->handle = NULL;
 		if (run->forgotten)
@@ -307,22 +307,22 @@ void runs_cut(struct shim *shim)
 }
 
 /* Sends joined notices. */
-void runs_tell(struct shim *shim)
+void commands_tell(struct shim *shim)
 {
 	struct run *run;
 
-	while ((run = TAILQ_FIRST(&shim->runs.changed))) {
+	while ((run = TAILQ_FIRST(&shim->commands.changed))) {
 		run_unnote(run);
 		run_tell_spools(run, false);
 	}
 }
 
 /* Tells a new daemon. */
-void runs_tell_all(struct shim *shim)
+void commands_tell_all(struct shim *shim)
 {
 	struct run *run;
 
-	TAILQ_FOREACH(run, &shim->runs.all, all) {
+	TAILQ_FOREACH(run, &shim->commands.all, all) {
 		if (run->forgotten)
 			continue;
 		run_tell_spools(run, true);
@@ -331,10 +331,10 @@ void runs_tell_all(struct shim *shim)
 }
 
 /* Frees everything. */
-void runs_done(struct shim *shim)
+void commands_done(struct shim *shim)
 {
 	struct run *run;
 
-	while ((run = TAILQ_FIRST(&shim->runs.all)))
+	while ((run = TAILQ_FIRST(&shim->commands.all)))
 		run_free(run);
 }
