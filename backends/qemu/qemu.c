@@ -227,7 +227,7 @@ static void on_usernet(void *data, int result, const json_t *value, const char *
 	struct qemu *qemu = data;
 	const char *text = json_string_value(value);
 
-	if (qemu->stage != BOOTING)
+	if (!qemu->start)
 		return;
 	if (text)
 		qemu->port = usernet_port(text, (uint16_t)poolfs_number(qemu->values, "ssh_port"));
@@ -246,6 +246,8 @@ static void on_ready(void *data)
 {
 	struct qemu *qemu = data;
 
+	if (!qemu->start)
+		return;
 	/* A panicked kernel would turn in a loop for ever. */
 	qmp_call(qemu->qmp, "set-action", json_pack("{s:s}", "panic", "pause"), ignore_answer, qemu);
 	if (qmp_call(qemu->qmp, "human-monitor-command",
