@@ -5,9 +5,11 @@
 
 #include "backends/base/memory.h"
 #include "backends/qemu/qemu.h"
+#include "backends/remote/remote.h"
 
 const struct poolfs_kind *const kinds_all[] = {
 	&qemu_kind,
+	&remote_kind,
 	NULL,
 };
 

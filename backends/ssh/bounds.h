@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Every limit of the SSH transport in one place: how long a step may take
+ * (milliseconds), and how much of what a server sends is kept.
+ */
+#ifndef SSH_BOUNDS_H
+#define SSH_BOUNDS_H
+
+/* Steps of a connection. The numbers are for slow emulated machines, not for good ones. */
+#define LIMIT_RESOLVE	10000u	/* the name look-up */
+#define LIMIT_CONNECT	15000u	/* TCP, all addresses together */
+#define LIMIT_HANDSHAKE	30000u	/* banner and key exchange */
+#define LIMIT_LOGIN	30000u	/* authentication */
+#define LIMIT_SESSION	30000u	/* the first channel: commands work from then on */
+#define LIMIT_FILES	15000u	/* subsystem, version and root of the file requests */
+
+/* No answer to a file request: the connection is given up. Counted from the moment the request was
+ * sent, or from the last answer to another one. */
+#define LIMIT_ANSWER	10000u
+/* The same while an fsync or a close is outstanding: the machine's disk may be slow. */
+#define LIMIT_SLOW	120000u
+/* The same, however many other answers come. */
+#define LIMIT_EVER	240000u
+
+/* A refused channel is asked for again after this time, or when another one closed. */
+#define LIMIT_RETRY	1000u
+
+#define LIMIT_INPUT	(256u * 1024u)		/* received bytes not yet decrypted */
+#define LIMIT_OUTPUT	(4u * 1024u * 1024u)	/* encrypted bytes not yet sent: no more is fed */
+#define LIMIT_PACKET	(256u * 1024u + 1024u)	/* one SFTP packet */
+#define LIMIT_PIECE	(128u * 1024u)		/* one SFTP read or write */
+#define LIMIT_HANDLE	256u			/* bytes of a server's handle */
+#define LIMIT_HANDLES	4096u			/* files and directories open at once */
+#define LIMIT_ENTRIES	1000000u		/* of one directory; the listing ends there */
+#define LIMIT_AHEAD	(512u * 1024u)		/* bytes of a directory read ahead */
+#define LIMIT_EXEC	32000u			/* bytes of a command that one packet takes */
+
+#define WINDOW_RUN	(2u * 1024u * 1024u)
+#define WINDOW_FILES	(16u * 1024u * 1024u)
+#define WINDOW_PACKET	32768u
+
+#endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+#include "backends/ssh/channels.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "backends/base/memory.h"
+#include "backends/ssh/bounds.h"
+
+/* Starts without channels. */
+void channels_init(struct channels *channels, struct session *session)
+{
+	*channels = (struct channels){ .session = session };
+	TAILQ_INIT(&channels->closing);
+}
+
+/* Forgets. */
+void channels_done(struct channels *channels)
+{
+	struct channels_closing *closing;
+
+	while ((closing = TAILQ_FIRST(&channels->closing))) {
+		TAILQ_REMOVE(&channels->closing, closing, link);
+		free(closing);
+	}
+	channels_init(channels, channels->session);
+}
+
+/* The server refused. Without any command running, the channel for files is all that it could have
+ * allowed besides the spare one; then there are no files. */
+static void open_refused(struct channels *channels)
+{
+	bool first = !channels->refused;
+
+	channels->refused = true;
+	channels->refused_at = channels->now;
+	if (channels->opening_files && !channels->used) {
+		channels->want_files = CHANNELS_REFUSED;
+		channels->refused = false;
+		session_log(channels->session, "the server allows no channel for files: %s",
+			session_error(channels->session));
+	} else if (first && !channels->used && !channels->spare) {
+		session_log(channels->session, "the server refused a channel: %s",
+			session_error(channels->session));
+	}
+}
+
+/* Opens one channel; false when that has to wait. */
+static bool open_one(struct channels *channels)
+{
+	struct session *session = channels->session;
+
+	if (!channels->opening) {
+		channels->opening_files = channels->want_files == CHANNELS_WANTED &&
+					  channels->spare && !channels->files;
+		if (channels->spare && !channels->opening_files)
+			return false;
+	}
+	channels->opening = true;
+	LIBSSH2_CHANNEL *channel = libssh2_channel_open_ex(session->ssh, "session", 7,
+		channels->opening_files ? WINDOW_FILES : WINDOW_RUN, WINDOW_PACKET, NULL, 0);
+
+	if (!channel) {
+		int result = session_result(session, libssh2_session_last_errno(session->ssh));
+
+		channels->opening = result == -EAGAIN;
+		if (result == -EIO)
+			open_refused(channels);
+		return false;
+	}
+	channels->opening = false;
+	channels->refused = false;
+	if (channels->opening_files) {
+		channels->files = channel;
+		channels->want_files = CHANNELS_NO;
+	} else {
+		channels->spare = channel;
+	}
+	return true;
+}
+
+/* Goes on with closing; what has closed makes room for another. */
+static void close_more(struct channels *channels)
+{
+	struct channels_closing *closing, *next;
+
+	for (closing = TAILQ_FIRST(&channels->closing); closing; closing = next) {
+		next = TAILQ_NEXT(closing, link);
+		int result = session_result(channels->session,
+			libssh2_channel_free(closing->channel));
+
+		if (result == -EAGAIN || channels->session->lost)
+			continue;
+		TAILQ_REMOVE(&channels->closing, closing, link);
+		free(closing);
+		channels->used--;
+		channels->refused = false;
+	}
+}
+
+/* Does what can be done now. */
+void channels_turn(struct channels *channels)
+{
+	close_more(channels);
+	/* Some servers close channels that idle. */
+	if (channels->spare && libssh2_channel_eof(channels->spare)) {
+		channels->used++;
+		channels_close(channels, channels->spare);
+		channels->spare = NULL;
+	}
+	if (channels->refused && channels->now - channels->refused_at < LIMIT_RETRY)
+		return;
+	while (!channels->session->lost && open_one(channels))
+		;
+}
+
+/* Gives the spare channel away. */
+LIBSSH2_CHANNEL *channels_take(struct channels *channels)
+{
+	LIBSSH2_CHANNEL *channel = channels->spare;
+
+	channels->spare = NULL;
+	if (channel)
+		channels->used++;
+	return channel;
+}
+
+/* Gives the channel for files away. */
+LIBSSH2_CHANNEL *channels_take_files(struct channels *channels)
+{
+	LIBSSH2_CHANNEL *channel = channels->files;
+
+	channels->files = NULL;
+	return channel;
+}
+
+/* Puts a channel onto the list of those that close. */
+void channels_close(struct channels *channels, LIBSSH2_CHANNEL *channel)
+{
+	struct channels_closing *closing = memory_new(sizeof(*closing));
+
+	closing->channel = channel;
+	TAILQ_INSERT_TAIL(&channels->closing, closing, link);
+	session_wake(channels->session);
+}

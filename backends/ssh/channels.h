@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Opening and closing channels. libssh2 can open only one channel of a session at a
+ * time, and a server allows only so many (OpenSSH: 10, MaxSessions), so openings go
+ * through here: one channel is kept open ahead, which saves a command a round trip,
+ * and a refused opening is tried again when another channel has closed.
+ */
+#ifndef SSH_CHANNELS_H
+#define SSH_CHANNELS_H
+
+#include <libssh2.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "backends/ssh/session.h"
+
+struct channels_closing {
+	TAILQ_ENTRY(channels_closing) link;
+	LIBSSH2_CHANNEL *channel;
+};
+
+enum channels_want { CHANNELS_NO, CHANNELS_WANTED, CHANNELS_REFUSED };
+
+struct channels {
+	struct session *session;
+	LIBSSH2_CHANNEL *spare;		/* open, for the next command */
+	LIBSSH2_CHANNEL *files;		/* open, until channels_take_files */
+	enum channels_want want_files;	/* WANTED: to be opened. REFUSED: the server does not */
+	bool opening;			/* libssh2 is at it: no other may begin */
+	bool opening_files;		/* it is the one for files */
+	bool refused;			/* the server has no more channels at present */
+	uint64_t refused_at;		/* the clock then */
+	uint64_t now;			/* uv_now of this turn */
+	unsigned used;			/* channels that commands have */
+	TAILQ_HEAD(, channels_closing) closing;
+};
+
+void channels_init(struct channels *channels, struct session *session);
+/* Forgets all; libssh2 frees its channels with the session. */
+void channels_done(struct channels *channels);
+/* Goes on with opening and closing. */
+void channels_turn(struct channels *channels);
+/* The channel for the next command, or NULL: then later. It counts as used until channels_close. */
+LIBSSH2_CHANNEL *channels_take(struct channels *channels);
+/* The channel for files, once, when it is open; else NULL. */
+LIBSSH2_CHANNEL *channels_take_files(struct channels *channels);
+/* Closes a command's channel in the background. */
+void channels_close(struct channels *channels, LIBSSH2_CHANNEL *channel);
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * File requests (protocol/files.h) as SFTP: the door that the transport calls. What
+ * each operation does stands in files_path.c, files_data.c and files_directory.c.
+ */
+#ifndef SSH_FILES_H
+#define SSH_FILES_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "backends/ssh/sftp.h"
+#include "backends/transport.h"
+
+#define FILES_BUCKETS 64u
+
+struct job;
+struct handle;
+struct listing;
+TAILQ_HEAD(files_jobs, job);
+TAILQ_HEAD(files_listings, listing);
+
+struct files {
+	struct session *session;
+	struct sftp *sftp;
+	struct files_jobs waiting;	/* for SFTP to be ready */
+	struct files_jobs running;	/* requests are sent */
+	struct files_jobs ended;	/* put off to the next turn */
+	struct files_listings listings;	/* of open directories, and of closed ones with answers to come */
+	struct handle *handles[FILES_BUCKETS]; /* by number */
+	unsigned handle_count;
+	uint64_t last_handle;		/* goes on over connections: an old number never fits again */
+	char *spare;			/* FILES_DATA_MAX bytes for a large read, when not in use */
+	bool connected;			/* else every request fails */
+};
+
+void files_init(struct files *files, struct session *session, struct sftp *sftp);
+/* Frees all without calls. */
+void files_done(struct files *files);
+/* Takes a request; see transport.h. */
+void files_add(struct files *files, uint64_t key, const struct file_call *call,
+	transport_file_done *done, void *data);
+void files_cancel(struct files *files, uint64_t key);
+/* SFTP has become ready, or is known to be absent: starts what waited. */
+void files_ready(struct files *files);
+/* Tells what was put off. */
+void files_turn(struct files *files);
+/* The connection is gone: every request ends with error, every handle is forgotten. */
+void files_lose(struct files *files, int error);
+
+#endif

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Opening, reading and writing files.
+ *
+ * A read or write of up to FILES_DATA_MAX bytes is split into pieces that the server
+ * takes, all sent at once. A file that was opened to append is written at the offsets
+ * that the caller names (the end of the file as the host's kernel knows it), without
+ * SFTP's flag for appending: with it a server may ignore the offsets, and the pieces of
+ * one write might be mixed with those of another.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "backends/base/memory.h"
+#include "backends/ssh/errors.h"
+#include "backends/ssh/job.h"
+
+struct piece {
+	struct job *job;
+	uint32_t start, size;	/* in the whole read or write */
+	uint32_t got;		/* bytes that came */
+};
+
+/* What an open file's type means for the one who opened it: only regular files are opened. */
+static int type_error(const struct file_attr *attr)
+{
+	if (S_ISREG(attr->mode))
+		return 0;
+	if (S_ISDIR(attr->mode))
+		return -EISDIR;
+	return S_ISLNK(attr->mode) ? -ELOOP : -ENXIO;
+}
+
+/* Both answers are there. */
+static void finish_open(struct job *job)
+{
+	int error = job->error;
+
+	if (error && job->status == SFTP_FAILURE && !job->look_error) {
+		if (job->request.flags & O_EXCL)
+			error = -EEXIST;
+		else if (type_error(&job->look))
+			error = type_error(&job->look);
+	}
+	if (!error) {
+		error = job->look_error ? job->look_error : type_error(&job->look);
+		if (error || !job->done)
+			handle_drop(job);
+	}
+	if (!error && job->done) {
+		handle_add(job)->file_size = job->look.size;
+		job->reply.attr = job->look;
+	}
+	job_end(job, error, NULL, 0);
+}
+
+/* The handle came. */
+static void take_open(void *data, const struct sftp_answer *answer)
+{
+	struct job *job = data;
+
+	job->error = job_expect_handle(job, answer);
+	job->status = answer->status;
+	job_part(job);
+}
+
+/* The protocol's flags for open(2)'s. */
+static uint32_t open_flags(uint32_t flags)
+{
+	uint32_t result = 0;
+
+	if ((flags & O_ACCMODE) != O_WRONLY)
+		result |= PACKET_READ_FLAG;
+	if ((flags & O_ACCMODE) != O_RDONLY)
+		result |= PACKET_WRITE_FLAG;
+	if (flags & O_CREAT)
+		result |= PACKET_CREATE_FLAG;
+	if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
+		result |= PACKET_EXCL_FLAG;
+	if (flags & O_TRUNC)
+		result |= PACKET_TRUNC_FLAG;
+	return result;
+}
+
+/* FILE_OPEN: open and look in one go. */
+int data_open(struct job *job)
+{
+	uint32_t flags = job->request.flags;
+
+	if (job->files->handle_count >= LIMIT_HANDLES)
+		return -ENFILE;
+	job->finish = finish_open;
+	struct text *out = job_ask(job, PACKET_OPEN, job->full, take_open);
+
+	packet_put_u32(out, open_flags(flags));
+	packet_put_attr(out, &job->request.attr, flags & O_CREAT ? FILE_ATTR_MODE : 0);
+	job_asked(job);
+	job_look(job, job->full);
+	return 0;
+}
+
+/* Cuts a transfer into pieces. */
+static void make_pieces(struct job *job, uint32_t total, uint32_t each)
+{
+	job->count = total / each + (total % each != 0);
+	job->pieces = memory_new(job->count * sizeof(*job->pieces));
+	for (unsigned i = 0; i < job->count; i++) {
+		struct piece *piece = &job->pieces[i];
+
+		piece->job = job;
+		piece->start = i * each;
+		piece->size = total - piece->start < each ? total - piece->start : each;
+	}
+}
+
+static void take_read(void *data, const struct sftp_answer *answer);
+
+/* Asks for what a piece lacks. */
+static int ask_read(struct piece *piece)
+{
+	struct job *job = piece->job;
+	struct handle *handle = job_handle(job);
+
+	if (!handle)
+		return -EBADF;
+	struct text *out = job_ask_handle(job, PACKET_READ, handle, piece, take_read);
+
+	packet_put_u64(out, job->request.offset + piece->start + piece->got);
+	packet_put_u32(out, piece->size - piece->got);
+	job_asked(job);
+	return 0;
+}
+
+/* All pieces came: up to the first gap they are the answer. */
+static void finish_read(struct job *job)
+{
+	uint32_t size = 0;
+
+	for (unsigned i = 0; i < job->count; i++) {
+		size += job->pieces[i].got;
+		if (job->pieces[i].got < job->pieces[i].size)
+			break;
+	}
+	job->reply.count = size;
+	job_end(job, job->error, job->buffer, size);
+}
+
+/*
+ * One answer to a read. A short one at the file's known end is the end; any other short one need
+ * not be, so the rest is asked for, until nothing more comes.
+ */
+static void take_read(void *data, const struct sftp_answer *answer)
+{
+	struct piece *piece = data;
+	struct job *job = piece->job;
+	struct packet body = answer->body;
+	struct handle *handle = job_handle(job);
+	size_t size = 0;
+
+	if (answer->type != PACKET_STATUS || answer->status != SFTP_EOF) {
+		int error = job_expect(job, answer, PACKET_DATA);
+		const char *bytes = error ? "" : packet_string(&body, &size);
+
+		if (!error && (body.bad || size > piece->size - piece->got))
+			error = -EIO;
+		if (error) {
+			job->error = error;
+			return job_part(job);
+		}
+		memcpy(job->buffer + piece->start + piece->got, bytes, size);
+		piece->got += (uint32_t)size;
+	}
+	uint64_t end = job->request.offset + piece->start + piece->got;
+
+	if (size && piece->got < piece->size && !(handle && end == handle->file_size)) {
+		int error = ask_read(piece);
+
+		if (error)
+			job->error = error;
+	}
+	job_part(job);
+}
+
+/* FILE_READ */
+int data_read(struct job *job)
+{
+	struct handle *handle = job_handle(job);
+	struct files *files = job->files;
+	uint32_t length = job->request.length;
+
+	if (!handle || handle->listing)
+		return -EBADF;
+	if (length == 0 || length > FILES_DATA_MAX ||
+		job->request.offset > (uint64_t)INT64_MAX - length)
+		return -EINVAL;
+	job->finish = finish_read;
+	job->buffer = files->spare ? files->spare : memory_new(FILES_DATA_MAX);
+	files->spare = NULL;
+	make_pieces(job, length, files->sftp->read_size);
+	for (unsigned i = 0; i < job->count; i++)
+		ask_read(&job->pieces[i]);
+	return 0;
+}
+
+/* The filesystem's numbers came, to tell whether it is full. */
+static void take_space(void *data, const struct sftp_answer *answer)
+{
+	struct job *job = data;
+	struct packet body = answer->body;
+
+	if (answer->type == PACKET_EXTENDED_REPLY) {
+		for (int i = 0; i < 4; i++)
+			packet_u64(&body);
+		if (packet_u64(&body) == 0 && !body.bad)
+			job->error = -ENOSPC;
+	}
+	job_part(job);
+}
+
+/* All pieces are written, or not. */
+static void finish_write(struct job *job)
+{
+	struct handle *handle = job_handle(job);
+	struct sftp *sftp = job->files->sftp;
+
+	job->reply.count = job->request.data_size;
+	if (job->error == -EIO && handle && sftp->extensions & SFTP_FSTATVFS) {
+		job->finish = job_finish_status;
+		packet_put_string(sftp_begin_extended(sftp, "fstatvfs@openssh.com", take_space, job),
+			handle->name, handle->size);
+		return job_asked(job);
+	}
+	job_finish_status(job);
+}
+
+/* One piece is written, or not. */
+static void take_write(void *data, const struct sftp_answer *answer)
+{
+	struct job *job = data;
+	int error = job_expect(job, answer, PACKET_STATUS);
+
+	if (error)
+		job->error = error;
+	job_part(job);
+}
+
+/* FILE_WRITE */
+int data_write(struct job *job)
+{
+	struct handle *handle = job_handle(job);
+	uint32_t size = job->request.data_size, each = job->files->sftp->write_size;
+	uint64_t offset = job->request.offset;
+
+	if (!handle || handle->listing)
+		return -EBADF;
+	if (size == 0 || size > FILES_DATA_MAX || offset > (uint64_t)INT64_MAX - size)
+		return -EINVAL;
+	job->finish = finish_write;
+	for (uint32_t start = 0; start < size; start += each) {
+		uint32_t length = size - start < each ? size - start : each;
+		struct text *out = job_ask_handle(job, PACKET_WRITE, handle, job, take_write);
+
+		packet_put_u64(out, offset + start);
+		packet_put_string(out, (const char *)job->bytes + start, length);
+		job_asked(job);
+	}
+	if (offset + size > handle->file_size)
+		handle->file_size = offset + size;
+	return 0;
+}
+
+/* FILE_FSYNC */
+int data_fsync(struct job *job)
+{
+	struct handle *handle = job_handle(job);
+	struct sftp *sftp = job->files->sftp;
+
+	if (!handle || handle->listing)
+		return -EBADF;
+	if (!(sftp->extensions & SFTP_FSYNC))
+		return -ENOSYS;
+	job->finish = job_finish_status;
+	packet_put_string(sftp_begin_extended(sftp, "fsync@openssh.com", job_take_status, job),
+		handle->name, handle->size);
+	job_asked(job);
+	return 0;
+}
+
+/* FILE_CLOSE, of files and directories. The number is free at once: a close that fails has closed. */
+int data_close(struct job *job)
+{
+	struct handle *handle = job_handle(job);
+
+	if (!handle)
+		return -EBADF;
+	job->finish = job_finish_status;
+	job_ask_handle(job, PACKET_CLOSE, handle, job, job_take_status);
+	job_asked(job);
+	handle_forget(job->files, handle);
+	return 0;
+}

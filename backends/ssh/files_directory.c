@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Listing directories. A listing is read ahead: several READDIRs are outstanding at
+ * once, more with each page, and the entries that came wait for the caller. A server
+ * that never ends is cut off after LIMIT_ENTRIES entries, with a message in the log.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "backends/base/memory.h"
+#include "backends/ssh/errors.h"
+#include "backends/ssh/job.h"
+
+#define BATCH_FIRST 2u
+#define BATCH_MOST  16u
+
+struct listing {
+	TAILQ_ENTRY(listing) link;
+	struct files *files;
+	const struct handle *handle;	/* NULL: closed; answers are only awaited */
+	struct job *job;		/* the READDIR that waits; NULL: none */
+	struct text entries;		/* file_entry's that the caller did not take yet */
+	unsigned outstanding, batch;
+	unsigned count;			/* entries in all */
+	unsigned dropped;		/* with impossible names */
+	bool end;
+	int error;
+};
+
+static void take_names(void *data, const struct sftp_answer *answer);
+
+/* Frees a listing. */
+static void listing_free(struct listing *listing)
+{
+	TAILQ_REMOVE(&listing->files->listings, listing, link);
+	text_done(&listing->entries);
+	free(listing);
+}
+
+/* Asks for more, as much as one more page is worth. */
+static void read_ahead(struct listing *listing)
+{
+	struct sftp *sftp = listing->files->sftp;
+
+	if (listing->end || listing->error || listing->outstanding || !listing->handle ||
+		listing->entries.size >= LIMIT_AHEAD)
+		return;
+	for (unsigned i = 0; i < listing->batch; i++) {
+		struct text *out = sftp_begin(sftp, PACKET_READDIR, take_names, listing);
+
+		packet_put_string(out, listing->handle->name, listing->handle->size);
+		sftp_end(sftp, false);
+		listing->outstanding++;
+	}
+	if (listing->batch < BATCH_MOST)
+		listing->batch *= 2;
+}
+
+/* The part of the entries, in whole ones, that fits into one answer. */
+static size_t page_size(const struct text *entries)
+{
+	const struct file_entry *entry;
+	const char *name;
+	size_t position = 0, last = 0;
+
+	if (entries->size <= FILES_DATA_MAX)
+		return entries->size;
+	while (files_entry_next(entries->data, entries->size, &position, &entry, &name) > 0 &&
+		position <= FILES_DATA_MAX)
+		last = position;
+	return last;
+}
+
+/* Answers the waiting READDIR, if there is what it waits for: a small directory in one piece. */
+static void serve(struct listing *listing)
+{
+	struct job *job = listing->job;
+	struct text page = listing->entries;
+	size_t size;
+
+	if (!job || (listing->outstanding && listing->entries.size < LIMIT_AHEAD))
+		return;
+	size = page_size(&page);
+	if (!size && !listing->end && !listing->error)
+		return read_ahead(listing);
+	listing->job = NULL;
+	listing->entries = (struct text){ 0 };
+	if (size < page.size)
+		text_append(&listing->entries, page.data + size, page.size - size);
+	read_ahead(listing);
+	job_end(job, size ? 0 : listing->error, page.data, size);
+	text_done(&page);
+}
+
+/* Whether a name can be a name in a directory. */
+static bool name_possible(const char *name, size_t size)
+{
+	return size > 0 && size <= FILES_NAME_MAX && !memchr(name, '/', size) &&
+	       !memchr(name, '\0', size);
+}
+
+/* Takes one name. */
+static void add_entry(struct listing *listing, struct packet *body)
+{
+	struct file_attr attr;
+	size_t size, ignored;
+	const char *name = packet_string(body, &size);
+
+	packet_string(body, &ignored);
+	packet_attr(body, &attr);
+	if (body->bad || (size == 1 && name[0] == '.') ||
+		(size == 2 && name[0] == '.' && name[1] == '.'))
+		return;
+	if (!name_possible(name, size)) {
+		listing->dropped++;
+		return;
+	}
+	if (++listing->count > LIMIT_ENTRIES) {
+		if (!listing->end)
+			session_log(listing->files->session,
+				"files: a directory has more than %u entries, the rest is left out",
+				LIMIT_ENTRIES);
+		listing->end = true;
+		return;
+	}
+	files_entry_append(&listing->entries, &attr, name, size);
+}
+
+/* One answer to a READDIR. */
+static void take_names(void *data, const struct sftp_answer *answer)
+{
+	struct listing *listing = data;
+	struct packet body = answer->body;
+
+	listing->outstanding--;
+	if (!listing->handle) {
+		if (!listing->outstanding)
+			listing_free(listing);
+		return;
+	}
+	if (answer->type == PACKET_NAME) {
+		uint32_t count = packet_u32(&body);
+
+		for (uint32_t i = 0; i < count && !body.bad && !listing->end; i++)
+			add_entry(listing, &body);
+		if (body.bad)
+			return sftp_broken(listing->files->sftp, "a list of names is cut short");
+		listing->end |= count == 0;
+	} else if (answer->type == PACKET_STATUS && answer->status == SFTP_EOF) {
+		listing->end = true;
+	} else if (answer->type == PACKET_STATUS && answer->status != SFTP_OK) {
+		listing->error = errors_status(answer->status);
+	} else {
+		return sftp_broken(listing->files->sftp, "an answer of the wrong type");
+	}
+	if (listing->job)
+		serve(listing);
+	else
+		read_ahead(listing);
+}
+
+/* The handle came, or not. */
+static void finish_open(struct job *job)
+{
+	int error = job->error;
+
+	/* OpenSSH says FAILURE for what is no directory; so do others. */
+	if (error && job->status == SFTP_FAILURE)
+		error = -ENOTDIR;
+	if (!error && !job->done)
+		handle_drop(job);
+	if (!error && job->done) {
+		struct handle *handle = handle_add(job);
+		struct listing *listing = memory_new(sizeof(*listing));
+
+		handle->listing = listing;
+		listing->files = job->files;
+		TAILQ_INSERT_TAIL(&job->files->listings, listing, link);
+		listing->handle = handle;
+		listing->batch = BATCH_FIRST;
+		read_ahead(listing);
+	}
+	job_end(job, error, NULL, 0);
+}
+
+/* The answer to OPENDIR. */
+static void take_open(void *data, const struct sftp_answer *answer)
+{
+	struct job *job = data;
+
+	job->error = job_expect_handle(job, answer);
+	job->status = answer->status;
+	job_part(job);
+}
+
+/* FILE_OPENDIR */
+int directory_open(struct job *job)
+{
+	if (job->files->handle_count >= LIMIT_HANDLES)
+		return -ENFILE;
+	job->finish = finish_open;
+	job_ask(job, PACKET_OPENDIR, job->full, take_open);
+	job_asked(job);
+	return 0;
+}
+
+/* A turn later, what is there already may be told. */
+static void finish_read(struct job *job)
+{
+	struct handle *handle = job_handle(job);
+
+	if (handle && handle->listing)
+		serve(handle->listing);
+}
+
+/* FILE_READDIR */
+int directory_read(struct job *job)
+{
+	struct handle *handle = job_handle(job);
+
+	if (!handle || !handle->listing)
+		return -EBADF;
+	if (handle->listing->job)
+		return -EBUSY;
+	handle->listing->job = job;
+	job->finish = finish_read;
+	read_ahead(handle->listing);
+	job_later(job, 0);
+	return 0;
+}
+
+/* The job goes. */
+void directory_cancel(struct job *job)
+{
+	struct handle *handle = job_handle(job);
+
+	if (handle && handle->listing && handle->listing->job == job)
+		handle->listing->job = NULL;
+}
+
+/* The handle is closed. A READDIR that waits on it would wait for ever. */
+void directory_forget(struct listing *listing)
+{
+	if (listing->dropped)
+		session_log(listing->files->session,
+			"files: %u entries of a directory have impossible names and are left out",
+			listing->dropped);
+	if (listing->job)
+		job_later(listing->job, -EBADF);
+	listing->job = NULL;
+	listing->handle = NULL;
+	if (!listing->outstanding)
+		listing_free(listing);
+}
+
+/* Frees all. */
+void directory_done(struct files *files)
+{
+	struct listing *listing;
+
+	while ((listing = TAILQ_FIRST(&files->listings)))
+		listing_free(listing);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+#include "backends/ssh/keys.h"
+
+const struct poolfs_key ssh_keys[] = {
+	{ .name = "ssh_user",
+	  .type = POOLFS_STRING,
+	  .fallback = "root",
+	  .help = "The login's name." },
+	{ .name = "ssh_key",
+	  .type = POOLFS_PATH,
+	  .flags = POOLFS_KEY_EXISTS,
+	  .help = "The file of the private key, without passphrase (Ed25519; RSA where libssh2 is "
+		  "1.11 or newer). Unset: the keys of the agent that SSH_AUTH_SOCK names." },
+	{ .name = "ssh_port",
+	  .type = POOLFS_INT,
+	  .fallback = "22",
+	  .min = 1,
+	  .max = 65535,
+	  .help = "The port that the machine's SSH server listens on." },
+	{ .name = "ssh_keepalive",
+	  .type = POOLFS_SECONDS,
+	  .fallback = "15",
+	  .min = 1000,
+	  .max = 3600000,
+	  .help = "A silent connection is asked for a sign of life this often; after two silent "
+		  "intervals it counts as lost." },
+	{ 0 }
+};

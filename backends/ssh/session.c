@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+#include "backends/ssh/session.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Asks for a turn. */
+void session_wake(struct session *session)
+{
+	session->wake(session->data);
+}
+
+/* Passes a message on. */
+void session_log(struct session *session, const char *format, ...)
+{
+	char message[512];
+	va_list args;
+
+	if (session->muted)
+		return;
+	va_start(args, format);
+	vsnprintf(message, sizeof(message), format, args);
+	va_end(args);
+	session->log(session->data, message);
+}
+
+/* Notes the end. */
+void session_lose(struct session *session, bool fatal, const char *format, ...)
+{
+	va_list args;
+
+	if (session->lost)
+		return;
+	session->lost = true;
+	session->fatal = fatal;
+	if (!session->error)
+		session->error = -EHOSTDOWN;
+	va_start(args, format);
+	vsnprintf(session->reason, sizeof(session->reason), format, args);
+	va_end(args);
+	/* What follows from the end of the wire is no reason of its own. */
+	if (*session->ended && !fatal)
+		snprintf(session->reason, sizeof(session->reason), "%s", session->ended);
+	session_wake(session);
+}
+
+/* libssh2 wants to send: all is taken, see wire.h. */
+static ssize_t callback_send(libssh2_socket_t fd, const void *data, size_t size, int flags,
+	void **abstract)
+{
+	struct session *session = *abstract;
+
+	wire_send(session->wire, data, size);
+	return (ssize_t)size;
+}
+
+/* libssh2 wants to receive. After the loss nothing is left to wait for, so that freeing a session
+ * with open channels ends at once. */
+static ssize_t callback_receive(libssh2_socket_t fd, void *data, size_t size, int flags,
+	void **abstract)
+{
+	struct session *session = *abstract;
+
+	return session->lost ? -ECONNRESET : wire_receive(session->wire, data, size);
+}
+
+/* Puts our own input and output under libssh2. */
+static void set_callbacks(LIBSSH2_SESSION *ssh)
+{
+#if LIBSSH2_VERSION_NUM >= 0x010b01
+	libssh2_session_callback_set2(ssh, LIBSSH2_CALLBACK_SEND,
+		(libssh2_cb_generic *)callback_send);
+	libssh2_session_callback_set2(ssh, LIBSSH2_CALLBACK_RECV,
+		(libssh2_cb_generic *)callback_receive);
+#else
+	/* The old interface takes functions as object pointers, which POSIX allows. */
+	union {
+		ssize_t (*send)(libssh2_socket_t, const void *, size_t, int, void **);
+		ssize_t (*receive)(libssh2_socket_t, void *, size_t, int, void **);
+		void *pointer;
+	} cast;
+
+	cast.send = callback_send;
+	libssh2_session_callback_set(ssh, LIBSSH2_CALLBACK_SEND, cast.pointer);
+	cast.receive = callback_receive;
+	libssh2_session_callback_set(ssh, LIBSSH2_CALLBACK_RECV, cast.pointer);
+#endif
+}
+
+/* Ciphers that cost least first; names that the library does not know are passed over by it. */
+static void prefer_fast(LIBSSH2_SESSION *ssh)
+{
+	static const char ciphers[] = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,"
+				      "aes192-ctr,aes256-ctr";
+	static const char macs[] = "hmac-sha2-256-etm@openssh.com,hmac-sha2-256,"
+				   "hmac-sha2-512-etm@openssh.com,hmac-sha2-512,hmac-sha1";
+
+	libssh2_session_method_pref(ssh, LIBSSH2_METHOD_CRYPT_CS, ciphers);
+	libssh2_session_method_pref(ssh, LIBSSH2_METHOD_CRYPT_SC, ciphers);
+	libssh2_session_method_pref(ssh, LIBSSH2_METHOD_MAC_CS, macs);
+	libssh2_session_method_pref(ssh, LIBSSH2_METHOD_MAC_SC, macs);
+}
+
+/* Makes the session. */
+int session_begin(struct session *session)
+{
+	session->ssh = libssh2_session_init_ex(NULL, NULL, NULL, session);
+	if (!session->ssh)
+		return -ENOMEM;
+	libssh2_session_set_blocking(session->ssh, 0);
+	set_callbacks(session->ssh);
+	prefer_fast(session->ssh);
+	/* The transport decides when to send one; libssh2 then waits 2 seconds at least. */
+	libssh2_keepalive_config(session->ssh, 1, 2);
+	return 0;
+}
+
+/* Says good-bye and frees. */
+void session_end(struct session *session)
+{
+	session->lost = true;
+	if (session->ssh) {
+		libssh2_session_disconnect(session->ssh, "closed");
+		if (session->wire)
+			wire_flush(session->wire);
+		/* Nothing can be waited for any more; the bound is against libssh2's own faults. */
+		for (int i = 0; i < 1000; i++)
+			if (libssh2_session_free(session->ssh) != LIBSSH2_ERROR_EAGAIN)
+				break;
+		session->ssh = NULL;
+	}
+	wire_free(session->wire);
+	session->wire = NULL;
+}
+
+/* The last error as text. */
+const char *session_error(struct session *session)
+{
+	char *text = NULL;
+
+	libssh2_session_last_error(session->ssh, &text, NULL, 0);
+	return text && *text ? text : "unknown error";
+}
+
+/* Sorts a result. */
+int session_result(struct session *session, long result)
+{
+	switch (result) {
+	case LIBSSH2_ERROR_EAGAIN:
+		return -EAGAIN;
+	case LIBSSH2_ERROR_CHANNEL_FAILURE:
+	case LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED:
+	case LIBSSH2_ERROR_CHANNEL_UNKNOWN:
+	case LIBSSH2_ERROR_CHANNEL_CLOSED:
+	case LIBSSH2_ERROR_CHANNEL_EOF_SENT:
+		return -EIO;
+	default:
+		break;
+	}
+	if (result >= 0)
+		return result > INT_MAX ? INT_MAX : (int)result;
+	session_lose(session, false, "the connection broke: %s (%ld)", session_error(session),
+		result);
+	return -ECONNRESET;
+}

@@ -1,0 +1,474 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The SSH transport: puts the parts together and gives each its turn.
+ *
+ * Everything happens on one idle callback of the loop, the turn: calls from outside and
+ * events of the socket only note what they bring and ask for a turn. So many requests
+ * that come in one round of the loop leave in one write, and a callback to the user never
+ * comes from inside a call of his. What the user does in a callback, up to freeing the
+ * transport, is again only noted until the turn is over.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "backends/base/memory.h"
+#include "backends/ssh/channels.h"
+#include "backends/ssh/files.h"
+#include "backends/ssh/hostkey.h"
+#include "backends/ssh/bounds.h"
+#include "backends/ssh/login.h"
+#include "backends/ssh/exec.h"
+#include "backends/ssh/session.h"
+#include "backends/ssh/sftp.h"
+#include "backends/transport.h"
+
+#define CLOCK_MS 500u
+
+/* The order of a command's stdout and stderr is kept while little input waits: it is then given to
+ * libssh2 in portions smaller than a packet (36 bytes at least), and both streams are looked at after
+ * each. For many commands or much output that would cost too much. */
+#define PORTION_SMALL	32u
+#define PORTION_LARGE	32768u
+#define ORDERED_WAITING	4096u
+#define ORDERED_RUNS	16u
+
+enum state { STATE_DOWN, STATE_CONNECTING, STATE_UP };
+
+struct transport {
+	uv_loop_t *loop;
+	const struct transport_events *events;
+	void *data;
+	enum state state;
+	uv_idle_t turn;
+	uv_timer_t clock;
+	unsigned open_handles;		/* of the two above */
+	bool busy;			/* in a turn */
+	bool freed;
+	bool ending;			/* runs and requests are being told */
+	bool dropped;			/* the end was asked for: `down` is not told */
+	bool again;			/* connect was called before the end was over */
+	char *user, *key, *directory;
+	uint64_t keepalive;		/* milliseconds */
+	uint64_t asked;			/* when a sign of life was last asked for */
+	struct hostkey hostkey;
+	struct session session;
+	struct login login;
+	struct channels channels;
+	struct sftp sftp;
+	struct files files;
+	struct exec exec;
+};
+
+static void begin(struct transport *transport);
+
+/* Asks for a turn. */
+static void wake(void *data);
+
+/* Passes a message on. */
+static void pass_log(void *data, const char *message)
+{
+	struct transport *transport = data;
+
+	transport->events->log(transport->data, message);
+}
+
+/* The name is resolved. */
+static void wire_resolved(void *data)
+{
+	struct transport *transport = data;
+
+	login_enter(&transport->login, LOGIN_CONNECT);
+}
+
+/* The socket is connected. */
+static void wire_connected(void *data)
+{
+	struct transport *transport = data;
+
+	login_enter(&transport->login, LOGIN_HANDSHAKE);
+	wake(transport);
+}
+
+/* The wire ended. What came before is still worked off, in the next turn. */
+static void wire_closed(void *data, const char *reason)
+{
+	struct transport *transport = data;
+
+	strncpy(transport->session.ended, reason, sizeof(transport->session.ended) - 1);
+	wake(transport);
+}
+
+static const struct wire_events wire_events = {
+	.resolved = wire_resolved,
+	.connected = wire_connected,
+	.input = wake,
+	.closed = wire_closed,
+};
+
+/* Sets all parts' clocks. */
+static void set_clocks(struct transport *transport)
+{
+	uint64_t now = uv_now(transport->loop);
+
+	transport->login.now = now;
+	transport->channels.now = now;
+	transport->sftp.now = now;
+}
+
+/* Commands work. */
+static void go_up(struct transport *transport)
+{
+	login_enter(&transport->login, LOGIN_DONE);
+	transport->state = STATE_UP;
+	transport->channels.want_files = CHANNELS_WANTED;
+	transport->asked = uv_now(transport->loop);
+	transport->events->up(transport->data);
+}
+
+/* How much input the next round may take. */
+static size_t portion(const struct transport *transport)
+{
+	unsigned runs = transport->exec.active_count;
+
+	if (!runs)
+		return SIZE_MAX;
+	if (runs <= ORDERED_RUNS && wire_waiting(transport->session.wire) <= ORDERED_WAITING)
+		return PORTION_SMALL;
+	return PORTION_LARGE;
+}
+
+/* One round: everyone takes what is there. True when anything moved. */
+static bool serve_once(struct transport *transport)
+{
+	struct wire *wire = transport->session.wire;
+	size_t before = wire_waiting(wire);
+	bool moved = false;
+	char none;
+
+	wire_allow(wire, portion(transport));
+	channels_turn(&transport->channels);
+	/* Without other channels, this one makes libssh2 take what the server says. */
+	if (transport->channels.spare && !transport->session.lost)
+		session_result(&transport->session,
+			libssh2_channel_read(transport->channels.spare, &none, 1));
+	if (transport->state == STATE_CONNECTING && transport->channels.spare)
+		go_up(transport);
+	if (transport->state == STATE_UP && !transport->session.lost) {
+		moved |= sftp_turn(&transport->sftp);
+		moved |= exec_turn(&transport->exec);
+	}
+	return moved || wire_waiting(wire) != before;
+}
+
+/* Rounds, until nothing moves any more. */
+static void serve(struct transport *transport)
+{
+	struct session *session = &transport->session;
+
+	while (!session->lost && serve_once(transport))
+		if (wire_queued(session->wire) >= LIMIT_OUTPUT)
+			wire_flush(session->wire);
+}
+
+/* Ends the connection: runs, requests, then `down`. */
+static void end(struct transport *transport)
+{
+	struct session *session = &transport->session;
+	bool tell = !transport->dropped;
+
+	transport->state = STATE_DOWN;
+	transport->dropped = false;
+	transport->ending = true;
+	uv_timer_stop(&transport->clock);
+	login_done(&transport->login);
+	exec_lose(&transport->exec);
+	files_lose(&transport->files, session->error);
+	sftp_done(&transport->sftp);
+	channels_done(&transport->channels);
+	session_end(session);
+	transport->ending = false;
+	if (transport->again && !transport->freed)
+		begin(transport);
+	else if (tell && !transport->freed)
+		transport->events->down(transport->data, session->fatal, session->reason);
+}
+
+/* Closes the loop's handles; the last one frees. */
+static void handle_closed(uv_handle_t *handle)
+{
+	struct transport *transport = handle->data;
+
+	if (--transport->open_handles)
+		return;
+	text_done(&transport->hostkey.pinned);
+	free(transport->user);
+	free(transport->key);
+	free(transport->directory);
+	free(transport);
+}
+
+/* Frees everything, without callbacks. */
+static void destroy(struct transport *transport)
+{
+	transport->session.lost = true;
+	login_done(&transport->login);
+	exec_done(&transport->exec);
+	files_done(&transport->files);
+	sftp_done(&transport->sftp);
+	channels_done(&transport->channels);
+	session_end(&transport->session);
+	uv_close((uv_handle_t *)&transport->turn, handle_closed);
+	uv_close((uv_handle_t *)&transport->clock, handle_closed);
+}
+
+/* Moves a connection on. */
+static void turn_connection(struct transport *transport)
+{
+	struct session *session = &transport->session;
+
+	set_clocks(transport);
+	if (session->wire && transport->login.step < LOGIN_SESSION) {
+		wire_allow(session->wire, SIZE_MAX);
+		login_turn(&transport->login);
+	}
+	if (transport->login.step >= LOGIN_SESSION && !session->lost)
+		serve(transport);
+	if (*session->ended)
+		session_lose(session, false, "%s", session->ended);
+	files_turn(&transport->files);
+	if (session->wire)
+		wire_flush(session->wire);
+	if (session->lost)
+		end(transport);
+}
+
+/* The turn. */
+static void turn(uv_idle_t *idle)
+{
+	struct transport *transport = idle->data;
+
+	uv_idle_stop(idle);
+	transport->busy = true;
+	if (transport->state != STATE_DOWN) {
+		turn_connection(transport);
+	} else {
+		exec_lose(&transport->exec);
+		files_turn(&transport->files);
+	}
+	transport->busy = false;
+	if (transport->freed)
+		destroy(transport);
+}
+
+/* Asks for a turn. */
+static void wake(void *data)
+{
+	struct transport *transport = data;
+
+	if (!uv_is_closing((uv_handle_t *)&transport->turn))
+		uv_idle_start(&transport->turn, turn);
+}
+
+/* Asks a silent machine for a sign of life. libssh2's way is used only where SFTP cannot: it keeps
+ * every answer in memory. */
+static void keep_alive(struct transport *transport)
+{
+	struct session *session = &transport->session;
+	uint64_t now = uv_now(transport->loop), silent = now - wire_heard(session->wire);
+	int next;
+
+	if (silent >= 2 * transport->keepalive)
+		return session_lose(session, false, "nothing was heard from the machine for %u "
+			"seconds", (unsigned)(silent / 1000));
+	if (silent < transport->keepalive || now - transport->asked < transport->keepalive / 2)
+		return;
+	transport->asked = now;
+	if (transport->sftp.state == SFTP_READY && !transport->sftp.outstanding)
+		sftp_ping(&transport->sftp);
+	else
+		libssh2_keepalive_send(session->ssh, &next);
+	wake(transport);
+}
+
+/* Looks at the limits. */
+static void tick(uv_timer_t *timer)
+{
+	struct transport *transport = timer->data;
+
+	if (transport->state == STATE_DOWN || transport->session.lost)
+		return;
+	set_clocks(transport);
+	login_clock(&transport->login);
+	if (transport->state == STATE_UP) {
+		sftp_clock(&transport->sftp);
+		keep_alive(transport);
+	}
+	if (transport->channels.refused)
+		wake(transport);
+}
+
+/* Begins a connection to the address that is set. */
+static void begin(struct transport *transport)
+{
+	struct wire_target target = { transport->hostkey.host, transport->hostkey.port };
+	struct session *session = &transport->session;
+
+	transport->again = false;
+	transport->state = STATE_CONNECTING;
+	session->lost = session->fatal = false;
+	session->error = 0;
+	session->ended[0] = '\0';
+	transport->files.connected = true;
+	uv_timer_start(&transport->clock, tick, CLOCK_MS, CLOCK_MS);
+	set_clocks(transport);
+	login_enter(&transport->login, LOGIN_RESOLVE);
+	int error = wire_new(transport->loop, &target, &wire_events, transport, &session->wire);
+
+	if (error)
+		session_lose(session, true, "%s cannot be the name of a machine: %s", target.host,
+			uv_strerror(error));
+}
+
+/* .connect */
+static void transport_connect(struct transport *transport, const struct poolfs_address *address)
+{
+	transport->hostkey.host = address->host;
+	transport->hostkey.port = address->port;
+	transport->hostkey.known_hosts = address->known_hosts;
+	if (transport->state == STATE_DOWN && !transport->ending)
+		begin(transport);
+	else
+		transport->again = true;
+}
+
+/* .disconnect */
+static void transport_disconnect(struct transport *transport)
+{
+	transport->again = false;
+	if (transport->state == STATE_DOWN)
+		return;
+	transport->dropped = true;
+	session_lose(&transport->session, false, "disconnected");
+}
+
+/* SFTP is there, or known to be absent. */
+static void sftp_ready(void *data)
+{
+	struct transport *transport = data;
+
+	files_ready(&transport->files);
+}
+
+/* Copies the settings. */
+static int read_values(struct transport *transport, const struct poolfs_values *values,
+	struct poolfs_err *err)
+{
+	transport->user = memory_string(poolfs_string(values, "ssh_user"));
+	transport->key = memory_string(poolfs_string(values, "ssh_key"));
+	transport->directory = memory_string(poolfs_string(values, "files"));
+	transport->keepalive = (uint64_t)poolfs_number(values, "ssh_keepalive");
+	if (transport->directory && !*transport->directory) {
+		free(transport->directory);
+		transport->directory = NULL;
+	}
+	if (!transport->user || !*transport->user)
+		return poolfs_err_set(err, -EINVAL, "ssh_user is empty");
+	if (transport->directory && strpbrk(transport->directory, "\n\r"))
+		return poolfs_err_set(err, -EINVAL, "files: a directory on one line is needed");
+	return 0;
+}
+
+/* Makes the parts. */
+static void init_parts(struct transport *transport)
+{
+	struct session *session = &transport->session;
+
+	session->wake = wake;
+	session->log = pass_log;
+	session->data = transport;
+	transport->login.session = session;
+	transport->login.hostkey = &transport->hostkey;
+	transport->login.user = transport->user;
+	transport->login.key = transport->key;
+	channels_init(&transport->channels, session);
+	sftp_init(&transport->sftp, session, &transport->channels, transport->directory);
+	transport->sftp.ready = sftp_ready;
+	transport->sftp.data = transport;
+	files_init(&transport->files, session, &transport->sftp);
+	exec_init(&transport->exec, session, &transport->channels, transport->directory);
+}
+
+/* .new */
+static int transport_new(struct uv_loop_s *loop, const struct poolfs_values *values,
+	const struct transport_events *events, void *data, struct transport **result,
+	struct poolfs_err *err)
+{
+	struct transport *transport = memory_new(sizeof(*transport));
+	int error = libssh2_init(0) ? poolfs_err_set(err, -ENOMEM, "libssh2 does not start") :
+				      read_values(transport, values, err);
+
+	if (error) {
+		free(transport->user);
+		free(transport->key);
+		free(transport->directory);
+		free(transport);
+		return error;
+	}
+	transport->loop = loop;
+	transport->events = events;
+	transport->data = data;
+	transport->open_handles = 2;
+	uv_idle_init(loop, &transport->turn);
+	uv_timer_init(loop, &transport->clock);
+	transport->turn.data = transport;
+	transport->clock.data = transport;
+	init_parts(transport);
+	*result = transport;
+	return 0;
+}
+
+/* .free */
+static void transport_free(struct transport *transport)
+{
+	if (!transport || transport->freed)
+		return;
+	transport->freed = true;
+	transport->session.muted = true;
+	session_lose(&transport->session, false, "freed");
+	if (!transport->busy)
+		destroy(transport);
+}
+
+/* .run */
+static struct transport_run *transport_run(struct transport *transport, const char *text,
+	size_t size, const struct transport_run_events *events, void *data)
+{
+	return exec_add(&transport->exec, text, size, events, data);
+}
+
+/* .file */
+static void transport_file(struct transport *transport, uint64_t key, const struct file_call *call,
+	transport_file_done *done, void *data)
+{
+	files_add(&transport->files, key, call, done, data);
+}
+
+/* .file_cancel */
+static void transport_file_cancel(struct transport *transport, uint64_t key)
+{
+	files_cancel(&transport->files, key);
+}
+
+const struct transport_ops ssh_transport = {
+	.name = "ssh",
+	.new = transport_new,
+	.free = transport_free,
+	.connect = transport_connect,
+	.disconnect = transport_disconnect,
+	.run = transport_run,
+	.run_stop = exec_stop,
+	.file = transport_file,
+	.file_cancel = transport_file_cancel,
+};
