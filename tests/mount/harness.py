@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: MIT
+"""
+What the tests through a mount share: a daemon of their own with a mount of their own, a real SSH
+server on loopback, waiting for conditions, and the checks that must hold at the end of every test
+(exit status 0, nothing left behind, no word of a sanitizer in the log).
+
+A test is a unittest.TestCase in tests/mount/test_*.py, run by `main()`.
+"""
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("POOLFS_TEST_BUILD", TOP / "build-test"))
+POOLFS = BUILD / "poolfs"
+GUEST = os.environ.get("POOLFS_TEST_GUEST", str(BUILD / "guest"))
+
+# Longest wait for anything that should be quick, in seconds; the machine may be busy.
+PATIENCE = 60
+
+BAD_WORDS = ("AddressSanitizer", "LeakSanitizer", "runtime error:", "Assertion", "ThreadSanitizer")
+
+
+def wait_for(condition, what, seconds=PATIENCE):
+    """Returns the first true value of condition(); fails when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"in {seconds} s there was no {what}")
+        time.sleep(0.01)
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def text(path):
+    return read(path).decode()
+
+
+def write(path, data):
+    if isinstance(data, str):
+        data = data.encode()
+    with open(path, "wb", buffering=0) as file:
+        file.write(data)
+
+
+def sh(script, shell="sh", check=True, timeout=PATIENCE, **more):
+    """Runs a script in a shell; returns its standard output as text."""
+    done = subprocess.run([shell, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=timeout, text=True, **more)
+    if check and done.returncode != 0:
+        raise AssertionError(f"{script!r}: status {done.returncode}: {done.stderr}")
+    return done.stdout
+
+
+def processes_with(path):
+    """The pids of processes whose command line or directory names path."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            words = (entry / "cmdline").read_bytes().decode(errors="replace")
+            if str(path) in words or os.readlink(entry / "cwd").startswith(str(path)):
+                found.append(int(entry.name))
+    return found
+
+
+class Sshd:
+    """An SSH server on loopback with its own keys, whose logins get us a plain shell."""
+
+    def __init__(self, directory, *config, home=None):
+        self.directory = pathlib.Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        out = subprocess.run(["sh", TOP / "tests/lib/sshd.sh", "start", self.directory, *config],
+                             stdout=subprocess.PIPE, text=True, timeout=PATIENCE)
+        if out.returncode == 77:
+            raise unittest.SkipTest("no SSH server: " + out.stdout)
+        if out.returncode != 0:
+            raise AssertionError("the SSH server did not start: " + out.stdout)
+        self.port = int((self.directory / "port").read_text())
+
+    def pid(self):
+        return int((self.directory / "pid").read_text())
+
+    def stop(self):
+        subprocess.run(["sh", TOP / "tests/lib/sshd.sh", "stop", self.directory], timeout=PATIENCE,
+                       check=True)
+
+
+class Mount:
+    """A daemon in the foreground, with its mount, its working directory and its log."""
+
+    def __init__(self, config, start=True):
+        self.base = pathlib.Path(tempfile.mkdtemp(prefix="poolfs-test."))
+        self.path = self.base / "mnt"
+        self.work = self.base / "work"
+        self.log = self.base / "log"
+        self.config = self.base / "poolfs.ini"
+        self.path.mkdir()
+        self.config.write_text(f"[poolfs]\nworkdir = {self.work}\n" + config)
+        self.process = None
+        if start:
+            self.start()
+
+    def start(self, *options):
+        log = open(self.log, "ab")
+        environment = dict(os.environ)
+        environment.setdefault("ASAN_OPTIONS", "detect_leaks=1")
+        self.process = subprocess.Popen([POOLFS, "-f", *options, self.config, self.path],
+                                        stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                                        env=environment, start_new_session=True)
+        log.close()
+        wait_for(lambda: self.mounted() or self.process.poll() is not None, "mount")
+        if self.process.poll() is not None:
+            raise AssertionError("poolfs did not start: " + self.log_text())
+        return self
+
+    def mounted(self):
+        # Never asks the mount itself, which may be a dead one.
+        with open("/proc/self/mounts") as mounts:
+            return any(line.split()[1] == str(self.path) for line in mounts)
+
+    def log_text(self):
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def unmount(self):
+        subprocess.run(["fusermount3", "-u", "-z", self.path], check=True, timeout=PATIENCE)
+
+    def ended(self):
+        """Waits for the daemon's end; returns its exit status."""
+        try:
+            return self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError("poolfs did not end: " + self.log_text()[-2000:]) from None
+
+    def stop(self):
+        """Ends the daemon as a user would, and checks that it left nothing behind."""
+        problems = []
+        if self.process and self.process.poll() is None:
+            if self.mounted():
+                self.unmount()
+            else:
+                self.process.terminate()
+            try:
+                if self.ended() != 0:
+                    problems.append(f"exit status {self.process.returncode}")
+            except AssertionError as error:
+                problems.append(str(error))
+                self.process.kill()
+                self.process.wait()
+        problems += self.leftovers()
+        self.clear()
+        if problems:
+            raise AssertionError("; ".join(problems))
+
+    def leftovers(self):
+        problems = []
+        log = self.log_text()
+        for word in BAD_WORDS:
+            if word in log:
+                problems.append(f"the log says {word}: " + log[log.index(word) - 200:][:3000])
+        try:
+            wait_for(lambda: not processes_with(self.work), "end of the instances' processes", 15)
+        except AssertionError:
+            problems.append(f"processes are left: {processes_with(self.work)}")
+        if self.work.exists():
+            left = [name for name in os.listdir(self.work) if name.isdigit()]
+            if left:
+                problems.append(f"directories are left in the working directory: {left}")
+        if self.mounted():
+            problems.append("the mount is left")
+        return problems
+
+    def clear(self):
+        for pid in processes_with(self.work):
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        if self.mounted():
+            subprocess.run(["fusermount3", "-u", "-z", self.path], check=False)
+        if not self.mounted():
+            shutil.rmtree(self.base, ignore_errors=True)
+
+
+def ssh_pool(sshd, name="host", **keys):
+    """A pool of logins on the SSH server of these tests."""
+    lines = {"type": "ssh", "host": "127.0.0.1", "ssh_port": sshd.port,
+             "ssh_user": sh("id -un").strip(), "ssh_key": sshd.directory / "id_ed25519",
+             "known_hosts": sshd.directory / "known_hosts", **keys}
+    return f"[pool {name}]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items())
+
+
+def need_guest():
+    """Skips the test where no virtual machine can be booted."""
+    if not os.path.exists(os.path.join(GUEST, "kernel")):
+        raise unittest.SkipTest("no guest image: set POOLFS_TEST_GUEST")
+    if not any(shutil.which(f"qemu-system-{arch}") for arch in ("x86_64", "aarch64")):
+        raise unittest.SkipTest("no QEMU: install qemu-system-x86 or qemu-system-arm")
+
+
+def qemu_pool(name="linux", **keys):
+    """A pool of virtual machines of the small guest image."""
+    lines = {"type": "qemu", "kernel": f"{GUEST}/kernel", "initrd": f"{GUEST}/initrd.img",
+             "ssh_key": f"{GUEST}/id_ed25519", **keys}
+    return f"[pool {name}]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items())
+
+
+class MountTest(unittest.TestCase):
+    """One daemon for all tests of a class. Subclasses give `pools`, the configuration, by configure()."""
+
+    sshd = None
+
+    @classmethod
+    def configure(cls):
+        raise NotImplementedError
+
+    @classmethod
+    def setUpClass(cls):
+        cls.mount = None
+        try:
+            cls.mount = Mount(cls.configure())
+        except BaseException:
+            cls.tearDownClass()
+            raise
+
+    @classmethod
+    def tearDownClass(cls):
+        try:
+            if cls.mount:
+                cls.mount.stop()
+        finally:
+            if cls.sshd:
+                cls.sshd.stop()
+                shutil.rmtree(cls.sshd.directory, ignore_errors=True)
+                cls.sshd = None
+
+    def new(self, pool, name="a", ready=True):
+        """Makes an instance that goes with the test; waits until it is ready."""
+        path = self.mount.path / pool / name
+        path.mkdir()
+        self.addCleanup(self.drop, path)
+        if ready:
+            try:
+                read(path / "ready")
+            except OSError as error:
+                raise AssertionError(f"{error}: " + text(path / "error")) from None
+        return path
+
+    @staticmethod
+    def drop(path):
+        with contextlib.suppress(FileNotFoundError):
+            path.rmdir()
+
+    def run_in(self, instance, command):
+        """Runs a command by cmd; returns (output, status)."""
+        with open(instance / "cmd", "r+b", buffering=0) as cmd:
+            cmd.write(command.encode() if isinstance(command, str) else command)
+            run = instance / "runs" / cmd.read().decode().strip()
+        return read(run / "output"), int(text(run / "exit"))
+
+
+class SshTest(MountTest):
+    """Instances of the pool `host`: logins on an SSH server of ours, which is fast to come up."""
+
+    keys = {}
+    sshd_config = ()
+
+    @classmethod
+    def configure(cls):
+        cls.sshd = Sshd(tempfile.mkdtemp(prefix="poolfs-sshd."), *cls.sshd_config)
+        home = cls.sshd.directory / "home"
+        home.mkdir(exist_ok=True)
+        return ssh_pool(cls.sshd, **{"files": home, **cls.keys})
+
+
+class GuestTest(MountTest):
+    """Instances of the pool `linux`: virtual machines."""
+
+    keys = {}
+
+    @classmethod
+    def configure(cls):
+        need_guest()
+        return qemu_pool(**cls.keys)
+
+
+def main():
+    """Runs the tests of the calling program; exit status 77 when every one of them was skipped."""
+    program = unittest.main(module="__main__", exit=False, verbosity=2)
+    result = program.result
+    if result.testsRun == len(result.skipped) or (not result.testsRun and result.skipped):
+        sys.exit(77)
+    sys.exit(0 if result.wasSuccessful() else 1)

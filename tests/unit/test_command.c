@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: MIT */
+/* How commands are collected from what programs write, on a real tree whose shim is a record. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+#include <cmocka.h>
+
+#include "backends/base/log.h"
+#include "backends/base/memory.h"
+#include "backends/base/values.h"
+#include "backends/kinds.h"
+#include "fs/instance.h"
+#include "fs/mount.h"
+#include "fs/tree.h"
+#include "tests/unit/record.h"
+
+/* The shim that the tree talks to: it keeps the frames' texts, each ended by "|". */
+struct shim {
+	const struct shim_events *events;
+	struct instance *instance;
+	struct text commands;
+	unsigned stops, forgets;
+	int directory;
+};
+
+static struct shim *the_shim;
+
+int shim_new(struct mount *mount, struct instance *instance, const struct shim_events *events,
+	struct shim **shim, int *directory)
+{
+	the_shim = *shim = memory_new(sizeof(**shim));
+	the_shim->events = events;
+	the_shim->instance = instance;
+	*directory = the_shim->directory = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return 0;
+}
+
+void shim_start(struct shim *shim)
+{
+}
+
+void shim_send(struct shim *shim, enum frame_type type, uint64_t id, const void *data, size_t size)
+{
+	shim->stops += type == FRAME_RUN_STOP;
+	shim->forgets += type == FRAME_RUN_FORGET;
+	if (type != FRAME_RUN)
+		return;
+	text_append(&shim->commands, data, size);
+	text_append(&shim->commands, "|", 1);
+}
+
+void shim_send_parts(struct shim *shim, enum frame_type type, uint64_t id,
+	const struct iovec *parts, int count)
+{
+}
+
+size_t shim_queued(const struct shim *shim)
+{
+	return 0;
+}
+
+void shim_stop(struct shim *shim)
+{
+	shim->events->gone(shim->instance);
+	close(shim->directory);
+	text_done(&shim->commands);
+	free(shim);
+}
+
+/* What a test works with. */
+static struct mount *mount;
+static struct config config;
+static struct config_pool pool_section;
+static const struct poolfs_key *const no_tables[] = { NULL };
+static const struct poolfs_kind kind = { .name = "test", .tables = no_tables };
+static const struct poolfs_key **tables;
+static uint64_t instance_node, cmd;
+
+/* Looks a name up, which must be there. */
+static uint64_t look(uint64_t parent, const char *name)
+{
+	struct record record;
+
+	tree_lookup(record_new(&record), parent, name);
+	assert_int_equal(record.replies, 1);
+	assert_int_equal(record.error, 0);
+	return record.entry.node;
+}
+
+static int set_up(void **state)
+{
+	struct mount plan = { .config = &config, .mount_point = "/mnt" };
+	struct poolfs_err err;
+	struct record record;
+
+	log_open(false, LOG_LEVEL_ERROR);
+	tables = kinds_tables(&kind);
+	pool_section = (struct config_pool){ .name = (char *)"web", .kind = &kind };
+	pool_section.values = values_new(tables);
+	assert_int_equal(values_set(pool_section.values, "queue_limit", "3", "/", &err), 0);
+	assert_int_equal(values_set(pool_section.values, "runs_kept", "2", "/", &err), 0);
+	values_defaults(pool_section.values, "/");
+	config = (struct config){ .pools = &pool_section, .pool_count = 1 };
+	mount = mount_new(&plan);
+	tree_mkdir(record_new(&record), look(1, "web"), "a", 0777);
+	assert_int_equal(record.error, 0);
+	instance_node = record.entry.node;
+	cmd = look(instance_node, "cmd");
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	mount_stop(mount);
+	tree_close_all();
+	mount_free(mount);
+	object_table_free();
+	values_free(pool_section.values);
+	free(tables);
+	return 0;
+}
+
+static struct handle *open_file(uint64_t node, int flags)
+{
+	struct record record;
+
+	tree_open(record_new(&record), node, flags);
+	assert_int_equal(record.replies, 1);
+	return record.error ? NULL : record.handle;
+}
+
+/* write(2): the result. */
+static int put(struct handle *handle, const char *data, size_t size, uint64_t offset, uint64_t owner)
+{
+	struct record record;
+
+	tree_write(record_new(&record), handle, data, size, offset, owner);
+	assert_int_equal(record.replies, 1);
+	return record.error ? record.error : (int)record.written;
+}
+
+static int puts_at(struct handle *handle, const char *text, uint64_t offset, uint64_t owner)
+{
+	return put(handle, text, strlen(text), offset, owner);
+}
+
+static void flush(struct handle *handle, uint64_t owner)
+{
+	struct record record;
+
+	tree_flush(record_new(&record), handle, owner);
+	assert_int_equal(record.error, 0);
+}
+
+static void release(struct handle *handle)
+{
+	struct record record;
+
+	tree_release(record_new(&record), handle);
+}
+
+/* pread(2) of at most 100 bytes, compared. */
+static void expect(struct handle *handle, uint64_t offset, const char *text)
+{
+	struct record record;
+
+	tree_read(record_new(&record), handle, offset, 100);
+	assert_int_equal(record.replies, 1);
+	assert_int_equal(record.error, 0);
+	assert_string_equal(record.data.data ? record.data.data : "", text);
+	record_done(&record);
+}
+
+static void expect_commands(const char *text)
+{
+	assert_string_equal(the_shim->commands.data ? the_shim->commands.data : "", text);
+}
+
+static void end_run(uint64_t id)
+{
+	struct frame_run_state told = { .state = RUN_EXITED, .status = 3 };
+	struct frame_header header = { .size = sizeof(told), .type = FRAME_RUN_STATE, .id = id };
+
+	assert_int_equal(the_shim->events->frame(the_shim->instance, &header, &told), 0);
+}
+
+static void a_shell_closes_once_before_it_writes(void **state)
+{
+	struct handle *handle = open_file(cmd, O_WRONLY | O_TRUNC);
+
+	flush(handle, 7);
+	expect_commands("");
+	assert_int_equal(puts_at(handle, "echo hi\n", 0, 7), 8);
+	expect_commands("");
+	flush(handle, 7);
+	expect_commands("echo hi\n|");
+	release(handle);
+	expect_commands("echo hi\n|");
+}
+
+static void lines_of_one_writer_are_one_command(void **state)
+{
+	struct handle *handle = open_file(cmd, O_WRONLY);
+
+	puts_at(handle, "a\n", 0, 7);
+	flush(handle, 8); /* a child that inherited the descriptor ends */
+	puts_at(handle, "b", 2, 7);
+	flush(handle, 7);
+	expect_commands("a\nb|");
+	puts_at(handle, "c", 3, 7);
+	release(handle);
+	expect_commands("a\nb|c|");
+}
+
+static void nothing_written_runs_nothing(void **state)
+{
+	struct handle *handle = open_file(cmd, O_WRONLY | O_TRUNC);
+
+	flush(handle, 7);
+	release(handle);
+	handle = open_file(cmd, O_RDONLY);
+	expect(handle, 0, "");
+	release(handle);
+	expect_commands("");
+}
+
+static void the_descriptor_that_wrote_reads_the_number(void **state)
+{
+	struct handle *handle = open_file(cmd, O_RDWR);
+
+	puts_at(handle, "one", 0, 7);
+	expect(handle, 3, "1\n");
+	expect(handle, 5, "");
+	expect_commands("one|");
+	puts_at(handle, "two", 5, 7);
+	flush(handle, 7);
+	puts_at(handle, "three", 8, 7);
+	flush(handle, 7);
+	expect(handle, 13, "2\n3\n");
+	release(handle);
+	/* seek to 0 and read, as Python's r+ does */
+	end_run(1);
+	handle = open_file(cmd, O_RDWR);
+	puts_at(handle, "four", 0, 7);
+	expect(handle, 0, "4\n");
+	release(handle);
+}
+
+static void refusals_come_from_write(void **state)
+{
+	struct handle *handle = open_file(cmd, O_WRONLY);
+	char *big = memory_new(PROTOCOL_COMMAND_MAX + 1);
+
+	memset(big, 'x', PROTOCOL_COMMAND_MAX + 1);
+	assert_int_equal(put(handle, "a\0b", 3, 0, 7), -EINVAL);
+	assert_int_equal(put(handle, big, PROTOCOL_COMMAND_MAX + 1, 0, 7), -EFBIG);
+	assert_int_equal(put(handle, big, PROTOCOL_COMMAND_MAX, 0, 7), PROTOCOL_COMMAND_MAX);
+	assert_int_equal(put(handle, big, 1, 0, 7), -EFBIG);
+	flush(handle, 7);
+	expect_commands(""); /* a part of a text must not run */
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(puts_at(handle, "x", 0, 7), 1);
+		flush(handle, 7);
+	}
+	assert_int_equal(puts_at(handle, "x", 0, 7), -EAGAIN);
+	end_run(2);
+	assert_int_equal(puts_at(handle, "y", 0, 7), 1);
+	release(handle);
+	expect_commands("x|x|x|y|");
+	the_shim->events->died(the_shim->instance, "gone");
+	handle = open_file(cmd, O_WRONLY);
+	assert_int_equal(puts_at(handle, "x", 0, 7), -EHOSTDOWN);
+	release(handle);
+	free(big);
+}
+
+static void a_named_run_starts_once(void **state)
+{
+	struct record record;
+	uint64_t runs = look(instance_node, "runs");
+
+	tree_mkdir(record_new(&record), runs, "build", 0777);
+	assert_int_equal(record.error, 0);
+	uint64_t node = look(record.entry.node, "cmd");
+	uint64_t exit = look(record.entry.node, "exit");
+	tree_mkdir(record_new(&record), runs, "build", 0777);
+	assert_int_equal(record.error, -EEXIST);
+	tree_mkdir(record_new(&record), runs, "17", 0777);
+	assert_int_equal(record.error, -EINVAL);
+
+	struct handle *handle = open_file(node, O_WRONLY), *late = open_file(node, O_WRONLY);
+	puts_at(handle, "make\n", 0, 7);
+	release(handle);
+	expect_commands("make\n|");
+	assert_int_equal(puts_at(late, "x", 0, 7), -EBUSY);
+	release(late);
+	assert_null(open_file(node, O_WRONLY));
+	handle = open_file(node, O_RDONLY);
+	expect(handle, 0, "make\n");
+	release(handle);
+	end_run(1);
+	handle = open_file(exit, O_RDONLY);
+	expect(handle, 0, "3\n");
+	release(handle);
+	tree_rmdir(record_new(&record), runs, "build");
+	assert_int_equal(record.error, 0);
+	assert_int_equal(the_shim->forgets, 1);
+}
+
+static void old_runs_are_forgotten(void **state)
+{
+	struct handle *handle = open_file(cmd, O_WRONLY);
+	struct record record;
+	uint64_t runs = look(instance_node, "runs");
+
+	for (uint64_t id = 1; id <= 4; id++) {
+		puts_at(handle, "x", 0, 7);
+		flush(handle, 7);
+		end_run(id);
+	}
+	release(handle);
+	tree_opendir(record_new(&record), runs);
+	handle = record.handle;
+	tree_readdir(record_new(&record), handle, 0);
+	assert_string_equal(record.data.data, ".\n..\n3\n4\n");
+	record_done(&record);
+	release(handle);
+	tree_readlink(record_new(&record), look(instance_node, "last"));
+	assert_string_equal(record.data.data, "runs/4");
+	record_done(&record);
+}
+
+static void the_machines_end_ends_the_runs(void **state)
+{
+	struct handle *handle = open_file(cmd, O_WRONLY);
+	struct record output, status;
+
+	puts_at(handle, "x", 0, 7);
+	release(handle);
+	uint64_t run = look(look(instance_node, "runs"), "1");
+	struct handle *out = open_file(look(run, "output"), O_RDONLY);
+	struct handle *exit = open_file(look(run, "exit"), O_RDONLY);
+	tree_read(record_new(&output), out, 0, 10);
+	tree_read(record_new(&status), exit, 0, 10);
+	assert_int_equal(output.replies + status.replies, 0);
+	the_shim->events->died(the_shim->instance, "killed");
+	assert_int_equal(output.replies, 1);
+	assert_int_equal(output.data.size, 0);
+	assert_string_equal(status.data.data, "255\n");
+	record_done(&status);
+	record_done(&output);
+	release(out);
+	release(exit);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(a_shell_closes_once_before_it_writes),
+		TEST(lines_of_one_writer_are_one_command),
+		TEST(nothing_written_runs_nothing),
+		TEST(the_descriptor_that_wrote_reads_the_number),
+		TEST(refusals_come_from_write),
+		TEST(a_named_run_starts_once),
+		TEST(old_runs_are_forgotten),
+		TEST(the_machines_end_ends_the_runs),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
