@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backends/base/text.h"
+
 /* Asks for a turn. */
 void session_wake(struct session *session)
 {
@@ -90,18 +92,39 @@ static void set_callbacks(LIBSSH2_SESSION *ssh)
 #endif
 }
 
-/* Ciphers that cost least first; names that the library does not know are passed over by it. */
+/*
+ * Sets the methods of one sort to those of wanted (ended by NULL) that the library has. It would pass
+ * over the others by itself, but by a memcpy(3) of overlapping bytes (seen in libssh2 1.10).
+ */
+static void prefer(LIBSSH2_SESSION *ssh, int sort, const char *const *wanted)
+{
+	const char **known = NULL;
+	int count = libssh2_session_supported_algs(ssh, sort, &known);
+	struct text list = { 0 };
+
+	for (; *wanted; wanted++)
+		for (int i = 0; i < count; i++)
+			if (strcmp(known[i], *wanted) == 0)
+				text_printf(&list, "%s%s", list.size ? "," : "", *wanted);
+	if (list.size)
+		libssh2_session_method_pref(ssh, sort, list.data);
+	text_done(&list);
+	if (count > 0)
+		libssh2_free(ssh, known);
+}
+
+/* Ciphers that cost least first. */
 static void prefer_fast(LIBSSH2_SESSION *ssh)
 {
-	static const char ciphers[] = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,"
-				      "aes192-ctr,aes256-ctr";
-	static const char macs[] = "hmac-sha2-256-etm@openssh.com,hmac-sha2-256,"
-				   "hmac-sha2-512-etm@openssh.com,hmac-sha2-512,hmac-sha1";
+	static const char *const ciphers[] = { "aes128-gcm@openssh.com", "aes256-gcm@openssh.com",
+		"aes128-ctr", "aes192-ctr", "aes256-ctr", NULL };
+	static const char *const macs[] = { "hmac-sha2-256-etm@openssh.com", "hmac-sha2-256",
+		"hmac-sha2-512-etm@openssh.com", "hmac-sha2-512", "hmac-sha1", NULL };
 
-	libssh2_session_method_pref(ssh, LIBSSH2_METHOD_CRYPT_CS, ciphers);
-	libssh2_session_method_pref(ssh, LIBSSH2_METHOD_CRYPT_SC, ciphers);
-	libssh2_session_method_pref(ssh, LIBSSH2_METHOD_MAC_CS, macs);
-	libssh2_session_method_pref(ssh, LIBSSH2_METHOD_MAC_SC, macs);
+	prefer(ssh, LIBSSH2_METHOD_CRYPT_CS, ciphers);
+	prefer(ssh, LIBSSH2_METHOD_CRYPT_SC, ciphers);
+	prefer(ssh, LIBSSH2_METHOD_MAC_CS, macs);
+	prefer(ssh, LIBSSH2_METHOD_MAC_SC, macs);
 }
 
 /* Makes the session. */
