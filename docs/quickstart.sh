@@ -20,6 +20,7 @@ case ${1:-} in
 esac
 
 work=
+config=build/quickstart-$$.ini
 daemon=
 vm=
 finished=no
@@ -31,10 +32,10 @@ fail() {
 	exit 1
 }
 
-# Shows a command, then runs it.
+# Shows a command, then runs it in the directory of the pool.
 try() {
 	printf '$ %s\n' "$*"
-	sh -c "$*"
+	(cd "$work/vm/linux" && sh -c "$*")
 }
 
 # Waits until the condition (a command) holds; false when it did not within so many tenths of a second.
@@ -79,9 +80,9 @@ take_down() {
 	daemon=
 	# Only an empty directory goes: a mount that is still there keeps its files.
 	if [ -n "$work" ] && rmdir "$work/vm" 2>/dev/null; then
-		rm -f "$work/log" "$work/hello.txt" "$work/back.txt"
-		rmdir "$work" 2>/dev/null || true
+		rm -rf "$work"
 	fi
+	rm -f "$config"
 	return $result
 }
 
@@ -119,57 +120,63 @@ sh backends/qemu/mkguest.sh --output build/guest >build/guest.log 2>&1 || {
 work=$(mktemp -d "${TMPDIR:-/tmp}/poolfs-quickstart.XXXXXX")
 mkdir "$work/vm"
 say "Mounting: poolfs config/quickstart.ini $work/vm"
+# The same configuration, with a working directory that goes when this script does.
+{
+	cat config/quickstart.ini
+	printf '\n[poolfs]\nworkdir = %s\n' "$work/state"
+} >"$config"
 # In a session of its own, so that Ctrl-C here leaves the order of the end to this script.
-setsid build/poolfs -f config/quickstart.ini "$work/vm" >"$work/log" 2>&1 &
+setsid build/poolfs -f "$config" "$work/vm" >"$work/log" 2>&1 &
 daemon=$!
 await 200 mounted_or_ended && mounted || fail "the mount did not come up"
-try ls "$work/vm"
+vm=$work/vm/linux/demo
+echo "\$ cd $work/vm/linux"
+try ls
 
 say "Booting a virtual machine"
-try mkdir "$work/vm/linux/demo"
-vm=$work/vm/linux/demo
-try cat "$vm/ready" || fail "the virtual machine did not boot"
-echo "(seconds until the login worked)"
+try mkdir demo
+try cat demo/ready || fail "the virtual machine did not boot"
+echo "(the seconds until the login worked)"
 
 say "Running a command in it"
-try "echo 'uname -a; uptime' >$vm/cmd"
-try cat "$vm/last/output"
-try cat "$vm/last/exit"
+try "echo 'uname -a; uptime' >demo/cmd"
+try cat demo/last/output
+try cat demo/last/exit
 
-say "Copying a file in, changing it there, copying it out"
+say "Copying a file in, using it there, copying the result out"
 echo "hello from the host" >"$work/hello.txt"
-try cp "$work/hello.txt" "$vm/files/"
-try mkdir "$vm/runs/shout"
-try "echo 'tr a-z A-Z <hello.txt >back.txt' >$vm/runs/shout/cmd"
-try cat "$vm/runs/shout/exit"
-try cp "$vm/files/back.txt" "$work/"
+try cp "$work/hello.txt" demo/files/
+try mkdir demo/runs/shout
+try "echo 'tr a-z A-Z <hello.txt >back.txt' >demo/runs/shout/cmd"
+try cat demo/runs/shout/exit
+try cp demo/files/back.txt "$work/"
 try cat "$work/back.txt"
 [ "$(cat "$work/back.txt")" = "HELLO FROM THE HOST" ] || fail "the file came back with other bytes"
 cmp "$work/hello.txt" "$vm/files/hello.txt" || fail "the guest's file has other bytes"
 
 say "The end of its console"
-try "tail -n 5 $vm/console"
+# What a guest writes may hold control characters.
+try "tail -n 5 demo/console | cat -v"
 
 if [ $keep = yes ]; then
 	finished=yes
 	cat <<END
 
 == It stays up. Try:
-  cat $vm/status
-  echo 'dmesg | tail -n 3' >$vm/cmd; cat $vm/last/output
-  tail -f $vm/console
-  mkdir $work/vm/linux/second
-  cat $work/vm/README
-To end it:
-  rmdir $vm; fusermount3 -u $work/vm
-  rm -f $work/*.txt $work/log; rmdir $work/vm $work
+  cd $work/vm/linux
+  cat ../README ../status demo/status
+  echo 'dmesg | tail -n 3' >demo/cmd; cat demo/last/output
+  tail -f demo/console
+  mkdir second; cat second/ready
+To end it, with all its machines:
+  cd /; fusermount3 -u $work/vm
+  rmdir $work/vm && rm -r $work $PWD/$config
 END
 	exit 0
 fi
 
 say "Taking it down"
-try rmdir "$vm"
-vm=
+try rmdir demo
 echo "\$ fusermount3 -u $work/vm"
 take_down || fail "poolfs did not end as it should"
 finished=yes
