@@ -171,7 +171,7 @@ class Mount:
         log = self.log_text()
         for word in BAD_WORDS:
             if word in log:
-                problems.append(f"the log says {word}: " + log[log.index(word) - 200:][:3000])
+                problems.append(f"the log says {word}: " + log[max(0, log.index(word) - 200):][:3000])
         try:
             wait_for(lambda: not processes_with(self.work), "end of the instances' processes", 15)
         except AssertionError:
@@ -197,7 +197,7 @@ class Mount:
 def ssh_pool(sshd, name="host", **keys):
     """A pool of logins on the SSH server of these tests."""
     lines = {"type": "ssh", "host": "127.0.0.1", "ssh_port": sshd.port,
-             "ssh_user": sh("id -un").strip(), "ssh_key": sshd.directory / "id_ed25519",
+             "ssh_user": sh("id -un").strip(), "ssh_key": sshd.directory / "id",
              "known_hosts": sshd.directory / "known_hosts", **keys}
     return f"[pool {name}]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items())
 
