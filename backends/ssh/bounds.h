@@ -22,7 +22,7 @@
 /* The same, however many other answers come. */
 #define LIMIT_EVER	240000u
 
-/* A refused channel is asked for again after this time, or when another one closed. */
+/* A refused channel is asked for again after this time at most, and when another one closed. */
 #define LIMIT_RETRY	1000u
 
 #define LIMIT_INPUT	(256u * 1024u)		/* received bytes not yet decrypted */

@@ -7,6 +7,8 @@
 #include "backends/base/memory.h"
 #include "backends/ssh/bounds.h"
 
+#define RETRY_FIRST 4u	/* milliseconds */
+
 /* Starts without channels. */
 void channels_init(struct channels *channels, struct session *session)
 {
@@ -30,19 +32,22 @@ void channels_done(struct channels *channels)
  * allowed besides the spare one; then there are no files. */
 static void open_refused(struct channels *channels)
 {
-	bool first = !channels->refused;
+	struct session *session = channels->session;
 
-	channels->refused = true;
-	channels->refused_at = channels->now;
 	if (channels->opening_files && !channels->used) {
 		channels->want_files = CHANNELS_REFUSED;
-		channels->refused = false;
-		session_log(channels->session, "the server allows no channel for files: %s",
-			session_error(channels->session));
-	} else if (first && !channels->used && !channels->spare) {
-		session_log(channels->session, "the server refused a channel: %s",
-			session_error(channels->session));
+		session_log(session, "the server allows no channel for files: %s",
+			session_error(session));
+		return;
 	}
+	if (!channels->used && !channels->refused_logged)
+		session_log(session, "the server refused a channel: %s", session_error(session));
+	channels->refused_logged |= !channels->used;
+	channels->refused = true;
+	channels->retry_delay = channels->retry_delay ? channels->retry_delay * 2 : RETRY_FIRST;
+	if (channels->retry_delay > LIMIT_RETRY)
+		channels->retry_delay = LIMIT_RETRY;
+	channels->retry_at = channels->now + channels->retry_delay;
 }
 
 /* Opens one channel; false when that has to wait. */
@@ -70,6 +75,7 @@ static bool open_one(struct channels *channels)
 	}
 	channels->opening = false;
 	channels->refused = false;
+	channels->retry_delay = 0;
 	if (channels->opening_files) {
 		channels->files = channel;
 		channels->want_files = CHANNELS_NO;
@@ -94,7 +100,9 @@ static void close_more(struct channels *channels)
 		TAILQ_REMOVE(&channels->closing, closing, link);
 		free(closing);
 		channels->used--;
+		/* The server may need a moment more to see that there is room again. */
 		channels->refused = false;
+		channels->retry_delay = 0;
 	}
 }
 
@@ -108,7 +116,7 @@ void channels_turn(struct channels *channels)
 		channels_close(channels, channels->spare);
 		channels->spare = NULL;
 	}
-	if (channels->refused && channels->now - channels->refused_at < LIMIT_RETRY)
+	if (channels->refused && channels->now < channels->retry_at)
 		return;
 	while (!channels->session->lost && open_one(channels))
 		;

@@ -30,7 +30,9 @@ struct channels {
 	bool opening;			/* libssh2 is at it: no other may begin */
 	bool opening_files;		/* it is the one for files */
 	bool refused;			/* the server has no more channels at present */
-	uint64_t refused_at;		/* the clock then */
+	bool refused_logged;
+	uint64_t retry_at;		/* when the next is asked for, in uv_now */
+	unsigned retry_delay;		/* milliseconds; doubles with each refusal */
 	uint64_t now;			/* uv_now of this turn */
 	unsigned used;			/* channels that commands have */
 	TAILQ_HEAD(, channels_closing) closing;
@@ -39,7 +41,7 @@ struct channels {
 void channels_init(struct channels *channels, struct session *session);
 /* Forgets all; libssh2 frees its channels with the session. */
 void channels_done(struct channels *channels);
-/* Goes on with opening and closing. */
+/* Goes on with opening and closing. While refused is set, call it again at retry_at, too. */
 void channels_turn(struct channels *channels);
 /* The channel for the next command, or NULL: then later. It counts as used until channels_close. */
 LIBSSH2_CHANNEL *channels_take(struct channels *channels);

@@ -101,7 +101,7 @@ static int prefer_known(struct hostkey *hostkey, struct session *session,
 			found |= is;
 		}
 	}
-	libssh2_session_method_pref(session->ssh, LIBSSH2_METHOD_HOSTKEY, order.data);
+	session_prefer(session, LIBSSH2_METHOD_HOSTKEY, order.data);
 	text_done(&order);
 	text_done(&none);
 	if (found)
@@ -129,7 +129,7 @@ static void prefer_pinned(struct hostkey *hostkey, struct session *session)
 				text_printf(&order, "%s%s", order.size ? "," : "", types[i].methods);
 		}
 	}
-	libssh2_session_method_pref(session->ssh, LIBSSH2_METHOD_HOSTKEY, order.data);
+	session_prefer(session, LIBSSH2_METHOD_HOSTKEY, order.data);
 	text_done(&order);
 }
 

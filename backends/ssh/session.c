@@ -9,6 +9,8 @@
 
 #include "backends/base/text.h"
 
+#include "backends/base/text.h"
+
 /* Asks for a turn. */
 void session_wake(struct session *session)
 {
@@ -92,39 +94,51 @@ static void set_callbacks(LIBSSH2_SESSION *ssh)
 #endif
 }
 
-/*
- * Sets the methods of one sort to those of wanted (ended by NULL) that the library has. It would pass
- * over the others by itself, but by a memcpy(3) of overlapping bytes (seen in libssh2 1.10).
- */
-static void prefer(LIBSSH2_SESSION *ssh, int sort, const char *const *wanted)
+/* Whether name (length bytes) is one of the names. */
+static bool among(const char **names, int count, const char *name, size_t length)
+{
+	for (int i = 0; i < count; i++)
+		if (strlen(names[i]) == length && !memcmp(names[i], name, length))
+			return true;
+	return false;
+}
+
+/* libssh2 passes over what it does not know, but 1.10 moves the rest with memcpy over itself: so what
+ * it does not know is left out here. */
+void session_prefer(struct session *session, int method, const char *names)
 {
 	const char **known = NULL;
-	int count = libssh2_session_supported_algs(ssh, sort, &known);
 	struct text list = { 0 };
+	int count = libssh2_session_supported_algs(session->ssh, method, &known);
 
-	for (; *wanted; wanted++)
-		for (int i = 0; i < count; i++)
-			if (strcmp(known[i], *wanted) == 0)
-				text_printf(&list, "%s%s", list.size ? "," : "", *wanted);
+	while (*names) {
+		size_t length = strcspn(names, ",");
+
+		if (count > 0 && among(known, count, names, length)) {
+			text_append(&list, ",", list.size != 0);
+			text_append(&list, names, length);
+		}
+		names += length + (names[length] == ',');
+	}
 	if (list.size)
-		libssh2_session_method_pref(ssh, sort, list.data);
-	text_done(&list);
+		libssh2_session_method_pref(session->ssh, method, list.data);
 	if (count > 0)
-		libssh2_free(ssh, known);
+		libssh2_free(session->ssh, known);
+	text_done(&list);
 }
 
 /* Ciphers that cost least first. */
-static void prefer_fast(LIBSSH2_SESSION *ssh)
+static void prefer_fast(struct session *session)
 {
-	static const char *const ciphers[] = { "aes128-gcm@openssh.com", "aes256-gcm@openssh.com",
-		"aes128-ctr", "aes192-ctr", "aes256-ctr", NULL };
-	static const char *const macs[] = { "hmac-sha2-256-etm@openssh.com", "hmac-sha2-256",
-		"hmac-sha2-512-etm@openssh.com", "hmac-sha2-512", "hmac-sha1", NULL };
+	static const char ciphers[] = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,"
+				      "aes192-ctr,aes256-ctr";
+	static const char macs[] = "hmac-sha2-256-etm@openssh.com,hmac-sha2-256,"
+				   "hmac-sha2-512-etm@openssh.com,hmac-sha2-512,hmac-sha1";
 
-	prefer(ssh, LIBSSH2_METHOD_CRYPT_CS, ciphers);
-	prefer(ssh, LIBSSH2_METHOD_CRYPT_SC, ciphers);
-	prefer(ssh, LIBSSH2_METHOD_MAC_CS, macs);
-	prefer(ssh, LIBSSH2_METHOD_MAC_SC, macs);
+	session_prefer(session, LIBSSH2_METHOD_CRYPT_CS, ciphers);
+	session_prefer(session, LIBSSH2_METHOD_CRYPT_SC, ciphers);
+	session_prefer(session, LIBSSH2_METHOD_MAC_CS, macs);
+	session_prefer(session, LIBSSH2_METHOD_MAC_SC, macs);
 }
 
 /* Makes the session. */
@@ -135,7 +149,7 @@ int session_begin(struct session *session)
 		return -ENOMEM;
 	libssh2_session_set_blocking(session->ssh, 0);
 	set_callbacks(session->ssh);
-	prefer_fast(session->ssh);
+	prefer_fast(session);
 	/* The transport decides when to send one; libssh2 then waits 2 seconds at least. */
 	libssh2_keepalive_config(session->ssh, 1, 2);
 	return 0;

@@ -37,6 +37,8 @@ void session_lose(struct session *session, bool fatal, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 /* Makes libssh2's session over the connected wire. 0 or a negative errno. */
 int session_begin(struct session *session);
+/* Sets the order of methods of one kind (LIBSSH2_METHOD_...); names are separated by commas. */
+void session_prefer(struct session *session, int method, const char *names);
 /* Frees libssh2's session, with all channels, and the wire. */
 void session_end(struct session *session);
 /* libssh2's words for its last error. */

@@ -43,7 +43,8 @@ struct transport {
 	enum state state;
 	uv_idle_t turn;
 	uv_timer_t clock;
-	unsigned open_handles;		/* of the two above */
+	uv_timer_t retry;		/* of a channel that was refused */
+	unsigned open_handles;		/* of the three above */
 	bool busy;			/* in a turn */
 	bool freed;
 	bool ending;			/* runs and requests are being told */
@@ -182,6 +183,7 @@ static void end(struct transport *transport)
 	transport->dropped = false;
 	transport->ending = true;
 	uv_timer_stop(&transport->clock);
+	uv_timer_stop(&transport->retry);
 	login_done(&transport->login);
 	exec_lose(&transport->exec);
 	files_lose(&transport->files, session->error);
@@ -221,6 +223,22 @@ static void destroy(struct transport *transport)
 	session_end(&transport->session);
 	uv_close((uv_handle_t *)&transport->turn, handle_closed);
 	uv_close((uv_handle_t *)&transport->clock, handle_closed);
+	uv_close((uv_handle_t *)&transport->retry, handle_closed);
+}
+
+/* It is time to ask for a channel again. */
+static void retry(uv_timer_t *timer)
+{
+	wake(timer->data);
+}
+
+/* Sets the alarm for that. */
+static void set_retry(struct transport *transport)
+{
+	uint64_t now = uv_now(transport->loop), at = transport->channels.retry_at;
+
+	if (transport->channels.refused)
+		uv_timer_start(&transport->retry, retry, at > now ? at - now : 1, 0);
 }
 
 /* Moves a connection on. */
@@ -235,6 +253,7 @@ static void turn_connection(struct transport *transport)
 	}
 	if (transport->login.step >= LOGIN_SESSION && !session->lost)
 		serve(transport);
+	set_retry(transport);
 	if (*session->ended)
 		session_lose(session, false, "%s", session->ended);
 	files_turn(&transport->files);
@@ -305,8 +324,6 @@ static void tick(uv_timer_t *timer)
 		sftp_clock(&transport->sftp);
 		keep_alive(transport);
 	}
-	if (transport->channels.refused)
-		wake(transport);
 }
 
 /* Begins a connection to the address that is set. */
@@ -419,11 +436,13 @@ static int transport_new(struct uv_loop_s *loop, const struct poolfs_values *val
 	transport->loop = loop;
 	transport->events = events;
 	transport->data = data;
-	transport->open_handles = 2;
+	transport->open_handles = 3;
 	uv_idle_init(loop, &transport->turn);
 	uv_timer_init(loop, &transport->clock);
+	uv_timer_init(loop, &transport->retry);
 	transport->turn.data = transport;
 	transport->clock.data = transport;
+	transport->retry.data = transport;
 	init_parts(transport);
 	*result = transport;
 	return 0;
