@@ -49,7 +49,7 @@ await() {
 	done
 }
 
-running() { kill -0 "$daemon" 2>/dev/null; }
+running() { [ -n "$daemon" ] && kill -0 "$daemon" 2>/dev/null; }
 mounted() { [ -e "$work/vm/version" ]; }
 ended() { ! running; }
 mounted_or_ended() { mounted || ended; }
@@ -66,22 +66,36 @@ explain() {
 	fi
 }
 
+# The processes of the instances, where a daemon that was killed left them.
+shims() {
+	for file in "$work"/state/*/shim.pid; do
+		[ -r "$file" ] || continue
+		read -r pid rest <"$file"
+		# The number may be another process's by now.
+		tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q -F "$work/state/" && echo "$pid"
+	done
+}
+no_shims() { [ -z "$(shims)" ]; }
+
 # Takes down what this script started, and nothing else.
 take_down() {
-	if [ -n "$vm" ] && [ -d "$vm" ]; then
-		rmdir "$vm" 2>/dev/null || true
-	fi
-	if [ -n "$daemon" ] && running; then
+	[ -n "$work" ] || return 0
+	result=0
+	if running; then
+		rmdir "$work/vm/linux/demo" 2>/dev/null || true
 		fusermount3 -u "$work/vm" 2>/dev/null || fusermount3 -u -z "$work/vm" 2>/dev/null || true
 		await 200 ended || kill "$daemon" 2>/dev/null || true
+	else
+		fusermount3 -u -z "$work/vm" 2>/dev/null || true
 	fi
-	result=0
 	[ -z "$daemon" ] || wait "$daemon" || result=$?
 	daemon=
+	for pid in $(shims); do
+		kill "$pid" 2>/dev/null || true
+	done
+	await 100 no_shims || result=1
 	# Only an empty directory goes: a mount that is still there keeps its files.
-	if [ -n "$work" ] && rmdir "$work/vm" 2>/dev/null; then
-		rm -rf "$work"
-	fi
+	rmdir "$work/vm" 2>/dev/null && rm -rf "$work"
 	rm -f "$config"
 	return $result
 }
@@ -103,6 +117,7 @@ say "Looking for the packages that poolfs needs"
 # shellcheck disable=SC2086
 packages_install $packages_build $packages_run
 [ -e /dev/fuse ] || fail "there is no /dev/fuse: as root, try \"modprobe fuse\""
+[ -w /dev/fuse ] || fail "only root may open /dev/fuse here: run this as root"
 
 say "Building poolfs in build/"
 if [ ! -f build/build.ninja ]; then
