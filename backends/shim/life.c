@@ -159,14 +159,18 @@ static void life_connect(struct shim *shim)
 static void life_retry(uv_timer_t *timer)
 {
 	struct shim *shim = timer->data;
+	struct life *life = &shim->life;
 
-	if (!shim->life.hopeless) {
-		life_connect(shim);
+	if (life->state == INSTANCE_BOOTING && life->hopeless) {
+		char *text = memory_format("the login failed: %s", life->trouble);
+		life_fail(shim, text);
+		free(text);
 		return;
 	}
-	char *text = memory_format("the login failed: %s", shim->life.trouble);
-	life_fail(shim, text);
-	free(text);
+	if (life->state == INSTANCE_READY || life->hopeless)
+		life_change(shim, INSTANCE_LOST, life->trouble);
+	if (!life->hopeless)
+		life_connect(shim);
 }
 
 /* The transport logged in. */
@@ -187,45 +191,33 @@ static void life_up(void *data)
 	commands_start(shim);
 }
 
-/* No connection while booting: tries again, unless that can not help. The transport is not freed
- * from within its own call. */
-static void life_down_booting(struct shim *shim, bool fatal, const char *reason)
+/* How long to wait before the next attempt, in milliseconds. */
+static uint64_t life_delay(struct life *life)
 {
-	struct life *life = &shim->life;
+	uint64_t delay = life->delay;
 
-	free(life->trouble);
-	life->trouble = memory_string(reason);
-	life->hopeless = fatal;
-	uv_timer_start(&life->retry, life_retry, fatal ? 0 : LIFE_BOOT_RETRY_MS, 0);
+	if (life->state == INSTANCE_BOOTING)
+		return life->hopeless ? 0 : LIFE_BOOT_RETRY_MS;
+	life->delay = 2 * delay < LIFE_LOST_RETRY_MAX_MS ? 2 * delay : LIFE_LOST_RETRY_MAX_MS;
+	return delay;
 }
 
-/* The connection was lost, or could not be rebuilt. */
-static void life_down_later(struct shim *shim, bool fatal, const char *reason)
-{
-	struct life *life = &shim->life;
-
-	if (life->state == INSTANCE_READY || fatal)
-		life_change(shim, INSTANCE_LOST, reason);
-	if (fatal)
-		return;
-	uv_timer_start(&life->retry, life_retry, life->delay, 0);
-	life->delay = 2 * life->delay < LIFE_LOST_RETRY_MAX_MS ? 2 * life->delay
-							       : LIFE_LOST_RETRY_MAX_MS;
-}
-
-/* The transport has no connection. */
+/* The transport has no connection: what follows, follows from the timer, outside its call. A machine
+ * that ends, or panics, closes the connection just before that is seen: so `lost` too is only said
+ * when the first attempt to rebuild is due. */
 static void life_down(void *data, bool fatal, const char *reason)
 {
 	struct shim *shim = data;
+	struct life *life = &shim->life;
 
-	shim->life.up = false;
+	life->up = false;
 	requests_disconnected(shim);
-	if (state_is_final(shim->life.state))
+	if (state_is_final(life->state))
 		return;
-	if (shim->life.state == INSTANCE_BOOTING)
-		life_down_booting(shim, fatal, reason);
-	else
-		life_down_later(shim, fatal, reason);
+	free(life->trouble);
+	life->trouble = memory_string(reason);
+	life->hopeless = fatal;
+	uv_timer_start(&life->retry, life_retry, life_delay(life), 0);
 }
 
 /* The transport has something to say. */

@@ -17,7 +17,7 @@
 #include "backends/transport.h"
 
 #define LIFE_BOOT_RETRY_MS	200
-#define LIFE_LOST_RETRY_MS	200	/* doubles with each attempt */
+#define LIFE_LOST_RETRY_MS	200	/* also until `lost` is said; doubles with each attempt */
 #define LIFE_LOST_RETRY_MAX_MS	5000
 #define LIFE_STOP_MS		4500	/* for the backend's stop, before DOOR_GRACE_MS begins */
 
@@ -35,7 +35,7 @@ struct life {
 	struct door *door;		/* NULL: the backend could not open the machine */
 	struct transport *transport;	/* NULL: freed */
 	bool up;
-	bool hopeless;			/* trouble is fatal: the next attempt is none, the boot failed */
+	bool hopeless;			/* trouble is fatal: no attempt is made any more */
 	uint64_t delay;			/* before the next attempt to connect */
 	char *trouble;			/* why the last attempt failed; NULL: there was none */
 	uv_timer_t boot;		/* the boot takes too long */

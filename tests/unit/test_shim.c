@@ -165,6 +165,17 @@ static void a_lost_connection_may_be_lost_for_good(void **state)
 	assert_int_equal(fake.stops, 0);
 }
 
+static void an_end_beats_the_connection_that_it_closes(void **state)
+{
+	instance_ready();
+	fake_lose("the connection was closed");
+	uv_run(&loop, UV_RUN_NOWAIT);
+	poolfs_machine_ended(fake.machine, POOLFS_ENDED_STOPPED, "powered off");
+	AWAIT(peer.state != INSTANCE_READY);
+	assert_int_equal(peer.state, INSTANCE_STOPPED);
+	assert_int_equal(fake.connects, 1);
+}
+
 static void a_machine_that_ends_later_is_stopped(void **state)
 {
 	instance_ready();
@@ -252,6 +263,7 @@ int main(void)
 		shim_test(a_backend_that_can_not_open_fails),
 		shim_test(a_lost_connection_is_rebuilt),
 		shim_test(a_lost_connection_may_be_lost_for_good),
+		shim_test(an_end_beats_the_connection_that_it_closes),
 		shim_test(a_machine_that_ends_later_is_stopped),
 		shim_test(a_panic_beats_the_end_that_comes_with_it),
 		shim_test(a_backend_that_tells_of_a_crash),

@@ -283,6 +283,32 @@ static void garbage_only_ends_the_connection(void **state)
 	assert_int_equal(fake.run_count + fake.file_count, 0);
 }
 
+static void random_frames_never_harm(void **state)
+{
+	char bytes[400];
+
+	fake.plans[0] = PLAN_HANG;
+	instance_begin("1000");
+	srand(1);
+	for (int i = 0; i < 3000; i++) {
+		enum frame_type type = FRAME_RUN + (unsigned)rand() % 6;
+		struct file_request request = { .op = (uint32_t)rand() % FILE_OPS, .handle = 1,
+			.path_size = (uint32_t)rand() % 3, .path2_size = (uint32_t)rand() % 3 };
+		size_t size = rand() % 3 ? (size_t)rand() % sizeof(bytes) : 0;
+		for (size_t k = 0; k < size; k++)
+			bytes[k] = (char)(type == FRAME_FILE ? 'a' : rand());
+		if (type == FRAME_FILE && size >= sizeof(request))
+			memcpy(bytes, &request, sizeof(request));
+		if (peer.closed || !peer.link)
+			peer_open();
+		send_frame(type, (uint64_t)rand() % 4, bytes, size);
+		uv_run(&loop, UV_RUN_NOWAIT);
+		uv_run(&loop, UV_RUN_NOWAIT);
+	}
+	assert_false(done);
+	assert_int_equal(fake.run_count + fake.file_count, 0);
+}
+
 static void send_file(uint64_t id, struct file_request request)
 {
 	send_frame(FRAME_FILE, id, &request, sizeof(request));
@@ -460,6 +486,7 @@ int main(void)
 		shim_test(the_next_daemon_hears_everything),
 		shim_test(a_new_daemon_replaces_the_old),
 		shim_test(garbage_only_ends_the_connection),
+		shim_test(random_frames_never_harm),
 		shim_test(files_go_through),
 		shim_test(files_without_a_machine_fail_at_once),
 		shim_test(too_many_requests_are_refused),
