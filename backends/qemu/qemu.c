@@ -2,11 +2,12 @@
 /*
  * One machine's way:
  *
- *   IDLE -> PROBING -> OVERLAY -> BOOTING -> RUNNING -> GONE
+ *   IDLE -> PROBING -> OVERLAY -> LAUNCHED -> BOOTING -> RUNNING -> GONE
  *
  * PROBING and OVERLAY have a child of their own and are left out where nothing is to be
- * found out or made. BOOTING begins when QEMU is started and ends when its monitor has
- * told the port of the login: then `start` is done. GONE is reached from everywhere: the
+ * found out or made. LAUNCHED begins when QEMU is started and ends when its monitor has
+ * told the port of the login; BOOTING ends when the guest's server answers there (knock.h
+ * says why it is waited for): then `start` is done. GONE is reached from everywhere: the
  * start failed, or QEMU ended. `stop` ends whatever child there is and is done when it
  * was reaped.
  */
@@ -26,6 +27,7 @@
 #include "backends/process/child.h"
 #include "backends/qemu/args.h"
 #include "backends/qemu/disk.h"
+#include "backends/qemu/knock.h"
 #include "backends/qemu/peer.h"
 #include "backends/qemu/probe.h"
 #include "backends/qemu/qmp.h"
@@ -35,7 +37,7 @@
 #define QUIT_MS 1000
 #define SHUTDOWN_MS 5000
 
-enum stage { IDLE, PROBING, OVERLAY, BOOTING, RUNNING, GONE };
+enum stage { IDLE, PROBING, OVERLAY, LAUNCHED, BOOTING, RUNNING, GONE };
 
 struct qemu {
 	struct poolfs_machine *machine;
@@ -48,6 +50,7 @@ struct qemu {
 	struct child *child;		/* qemu-img or QEMU */
 	struct peer *console;
 	struct qmp *qmp;
+	struct knock *knock;
 	bool kvm;
 	bool kvm_is_a_guess;		/* accel = auto: without KVM is fine too */
 	bool sandbox;
@@ -61,9 +64,11 @@ struct qemu {
 
 static void boot(struct qemu *qemu);
 
-/* Ends what listens for QEMU. */
+/* Ends what talks with QEMU. */
 static void close_sockets(struct qemu *qemu)
 {
+	knock_free(qemu->knock);
+	qemu->knock = NULL;
 	peer_free(qemu->console);
 	qmp_free(qemu->qmp);
 	qemu->console = NULL;
@@ -106,7 +111,8 @@ static void ended(struct qemu *qemu, enum poolfs_ending how, const char *format,
 	char text[512];
 	va_list list;
 
-	if (qemu->has_ended || qemu->stop || qemu->stage != RUNNING)
+	if (qemu->has_ended || qemu->stop ||
+		(qemu->stage != RUNNING && qemu->stage != BOOTING))
 		return;
 	qemu->has_ended = true;
 	va_start(list, format);
@@ -209,17 +215,29 @@ static void on_event(void *data, const char *name, const json_t *about)
 		qmp_call(qemu->qmp, "query-status", NULL, on_status, qemu);
 }
 
-/* The machine is up, and all is known of it. */
-static void started(struct qemu *qemu)
+/* The guest's server answers. */
+static void on_answered(void *data)
 {
+	struct qemu *qemu = data;
 	struct poolfs_op *op = qemu->start;
 
+	knock_free(qemu->knock);
+	qemu->knock = NULL;
+	if (!op)
+		return;
 	qemu->stage = RUNNING;
 	qemu->start = NULL;
+	poolfs_op_done(op, 0, "%s", "");
+}
+
+/* QEMU runs, and all is known of it. */
+static void launched(struct qemu *qemu)
+{
+	qemu->stage = BOOTING;
 	poolfs_machine_status(qemu->machine, "pid", "%d", (int)child_pid(qemu->child));
 	poolfs_machine_status(qemu->machine, "accelerator", "%s", qemu->kvm ? "kvm" : "tcg");
 	poolfs_machine_status(qemu->machine, "address", "127.0.0.1:%u", qemu->port);
-	poolfs_op_done(op, 0, "%s", "");
+	knock_start(qemu->loop, qemu->port, on_answered, qemu, &qemu->knock);
 }
 
 static void on_usernet(void *data, int result, const json_t *value, const char *reason)
@@ -232,7 +250,7 @@ static void on_usernet(void *data, int result, const json_t *value, const char *
 	if (text)
 		qemu->port = usernet_port(text, (uint16_t)poolfs_number(qemu->values, "ssh_port"));
 	if (qemu->port)
-		started(qemu);
+		launched(qemu);
 	else
 		fail(qemu, -EPROTO, result < 0 ? reason : "QEMU does not show the forwarded port");
 }
@@ -262,7 +280,7 @@ static void on_monitor_closed(void *data, int code, const char *reason)
 
 	if (code < 0)
 		poolfs_machine_log(qemu->machine, "monitor: %s", reason);
-	if (code < 0 && qemu->stage == BOOTING)
+	if (code < 0 && qemu->stage == LAUNCHED)
 		fail(qemu, code, reason);
 }
 
@@ -295,7 +313,7 @@ static const struct peer_events console_events = {
 /* Whether QEMU's early end is no wonder, and another attempt is worth it. */
 static bool may_retry(struct qemu *qemu)
 {
-	if (qemu->stage != BOOTING || qemu->stop)
+	if (qemu->stage != LAUNCHED || qemu->stop)
 		return false;
 	if (qemu->sandbox && strstr(qemu->last, "sandbox")) {
 		poolfs_machine_log(qemu->machine, "this QEMU has no sandbox; going on without");
@@ -325,10 +343,10 @@ static void on_qemu_exited(void *data, int status, int signal)
 	if (may_retry(qemu))
 		return boot(qemu);
 	describe(qemu, "qemu", status, signal, text, sizeof(text));
-	if (qemu->stage == BOOTING)
-		fail(qemu, -EIO, text);
-	ended(qemu, POOLFS_ENDED_STOPPED, "%s", *qemu->end ? qemu->end : text);
-	qemu->stage = GONE;
+	if (*qemu->end && qemu->stage != LAUNCHED)
+		snprintf(text, sizeof(text), "%s", qemu->end);
+	ended(qemu, POOLFS_ENDED_STOPPED, "%s", text);
+	fail(qemu, -EIO, text);
 	finish_stop(qemu);
 }
 
@@ -365,7 +383,7 @@ static void boot(struct qemu *qemu)
 {
 	struct poolfs_err err = { "" };
 
-	qemu->stage = BOOTING;
+	qemu->stage = LAUNCHED;
 	qemu->last[0] = '\0';
 	qemu->last_size = 0;
 	int result = launch(qemu, &err);
@@ -442,9 +460,16 @@ static void qemu_close(void *state)
 	free(state);
 }
 
+/* The core no longer waits for the start. */
 static void on_cancel(void *data)
 {
-	fail(data, -ECANCELED, "cancelled");
+	struct qemu *qemu = data;
+	char text[128] = "cancelled";
+
+	if (qemu->stage == BOOTING)
+		snprintf(text, sizeof(text), "no SSH server answers in the guest (port %d)",
+			(int)poolfs_number(qemu->values, "ssh_port"));
+	fail(qemu, -ECANCELED, text);
 }
 
 static void qemu_start(void *state, struct poolfs_op *op)

@@ -50,7 +50,7 @@ static struct poolfs_machine *open_guest(const char *first, ...)
 static void boot(struct poolfs_machine *machine)
 {
 	machine_start(machine);
-	machine_wait(machine, machine_is_started, machine, 30, "start");
+	machine_wait(machine, machine_is_started, machine, BOOT_SECONDS, "start");
 	if (machine->start.result < 0)
 		fail_msg("start: %s", machine->start.text);
 }
@@ -163,6 +163,27 @@ static void end_of_qemu_is_noticed(void **state)
 	machine_close(machine);
 }
 
+static bool is_launched(void *machine)
+{
+	return machine_status(machine, "pid") != NULL;
+}
+
+static void end_of_qemu_during_the_boot_is_noticed(void **state)
+{
+	struct poolfs_machine *machine = open_guest(NULL);
+
+	machine_start(machine);
+	machine_wait(machine, is_launched, machine, 30, "QEMU");
+	assert_int_equal(kill((pid_t)atoi(machine_status(machine, "pid")), SIGKILL), 0);
+	machine_wait(machine, machine_has_ended, machine, 2, "the end of QEMU");
+	assert_true(machine->start.is_done);
+	assert_int_equal(machine->start.result, -EIO);
+	assert_non_null(strstr(machine->start.text, "signal 9"));
+	machine_stop(machine);
+	assert_int_equal(machine->ends, 1);
+	machine_close(machine);
+}
+
 static void power_off_is_noticed(void **state)
 {
 	struct poolfs_machine *machine = open_guest(NULL);
@@ -203,10 +224,12 @@ static void early_panic_is_noticed(void **state)
 		"append=console=ttyAMA0 panic=-1 rdinit=/nonexistent" :
 		"append=console=ttyS0 panic=-1 rdinit=/nonexistent", NULL);
 
-	boot(machine);
+	machine_start(machine);
 	machine_wait(machine, machine_has_ended, machine, BOOT_SECONDS, "a panic");
 	assert_int_equal(machine->how, POOLFS_ENDED_STOPPED);
 	assert_non_null(strstr(machine->end, "panic"));
+	assert_true(machine->start.is_done);
+	assert_int_equal(machine->start.result, -EIO);
 	assert_non_null(strstr(machine->console.data, "Kernel panic"));
 	finish(machine);
 }
@@ -277,9 +300,9 @@ static void stops_at_every_point(void **state)
 {
 	static const char *const accels[] = { "accel=auto", "accel=tcg" };
 
-	for (unsigned i = 0; i < 24; i++) {
+	for (unsigned i = 0; i < 12; i++) {
 		struct poolfs_machine *machine = open_guest(accels[i % 2], NULL);
-		struct turns turns = { machine, i / 2 + 1 };
+		struct turns turns = { machine, i * i + 1 };
 
 		machine_start(machine);
 		machine_wait(machine, turns_are_over, &turns, 30, "turns of the loop");
@@ -300,6 +323,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(boots_and_logs_in),
 		cmocka_unit_test(isolated_guest_does_not_reach_the_host),
 		cmocka_unit_test(end_of_qemu_is_noticed),
+		cmocka_unit_test(end_of_qemu_during_the_boot_is_noticed),
 		cmocka_unit_test(power_off_is_noticed),
 		cmocka_unit_test(panic_is_noticed),
 		cmocka_unit_test(early_panic_is_noticed),
