@@ -58,6 +58,8 @@ write_config() {
 	StrictModes no
 	UsePAM no
 	UseDNS no
+	# bash reads ~/.bashrc for a command by SSH, unless it is not the first shell.
+	SetEnv SHLVL=2
 	PasswordAuthentication no
 	PermitRootLogin prohibit-password
 	Subsystem sftp internal-sftp
