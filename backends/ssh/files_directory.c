@@ -161,28 +161,41 @@ static void take_names(void *data, const struct sftp_answer *answer)
 		read_ahead(listing);
 }
 
+/* What could not be opened was looked at: servers say NO_SUCH_FILE or FAILURE for what is no
+ * directory. */
+static void finish_look(struct job *job)
+{
+	bool other = !job->look_error && !S_ISDIR(job->look.mode);
+
+	job_end(job, other ? -ENOTDIR : job->error, NULL, 0);
+}
+
+/* A directory is open: reads ahead. */
+static void add_listing(struct job *job)
+{
+	struct handle *handle = handle_add(job);
+	struct listing *listing = memory_new(sizeof(*listing));
+
+	handle->listing = listing;
+	listing->files = job->files;
+	listing->handle = handle;
+	listing->batch = BATCH_FIRST;
+	TAILQ_INSERT_TAIL(&job->files->listings, listing, link);
+	read_ahead(listing);
+}
+
 /* The handle came, or not. */
 static void finish_open(struct job *job)
 {
-	int error = job->error;
-
-	/* OpenSSH says FAILURE for what is no directory; so do others. */
-	if (error && job->status == SFTP_FAILURE)
-		error = -ENOTDIR;
-	if (!error && !job->done)
-		handle_drop(job);
-	if (!error && job->done) {
-		struct handle *handle = handle_add(job);
-		struct listing *listing = memory_new(sizeof(*listing));
-
-		handle->listing = listing;
-		listing->files = job->files;
-		TAILQ_INSERT_TAIL(&job->files->listings, listing, link);
-		listing->handle = handle;
-		listing->batch = BATCH_FIRST;
-		read_ahead(listing);
+	if (job->error && (job->status == SFTP_FAILURE || job->status == SFTP_NO_SUCH_FILE)) {
+		job->finish = finish_look;
+		return job_look(job, job->full);
 	}
-	job_end(job, error, NULL, 0);
+	if (!job->error && job->done)
+		add_listing(job);
+	else if (!job->error)
+		handle_drop(job);
+	job_end(job, job->error, NULL, 0);
 }
 
 /* The answer to OPENDIR. */

@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: MIT */
+/* File requests through the SSH transport, against a real server. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/ssh/harness.h"
+
+/* The fixture of all tests: one connection serves them. */
+static struct fixture fixture;
+
+/* A path below files/ as this host sees it. */
+static const char *here(const char *path)
+{
+	static char full[512];
+
+	snprintf(full, sizeof(full), "%s/%s", fixture.home, path);
+	return full;
+}
+
+/* One request by path, whose bytes are not wanted. */
+static int simple(enum file_op op, const char *path)
+{
+	struct answer answer;
+	int error = ask_path(&fixture, op, path, &answer);
+
+	answer_done(&answer);
+	return error;
+}
+
+/* Two paths. */
+static int two(enum file_op op, const char *path, const char *path2, uint32_t flags)
+{
+	struct file_request request = { .op = op, .flags = flags };
+	struct answer answer;
+	int error = ask(&fixture, &request, path, path2, NULL, &answer);
+
+	answer_done(&answer);
+	return error;
+}
+
+/* mkdir */
+static int make_directory(const char *path, mode_t mode)
+{
+	struct file_request request = { .op = FILE_MKDIR, .attr.mode = mode };
+	struct answer answer;
+	int error = ask(&fixture, &request, path, NULL, NULL, &answer);
+
+	if (!error)
+		assert_true(S_ISDIR(answer.reply.attr.mode));
+	answer_done(&answer);
+	return error;
+}
+
+/* close */
+static int shut(uint64_t handle)
+{
+	struct answer answer;
+	int error = ask_handle(&fixture, FILE_CLOSE, handle, &answer);
+
+	answer_done(&answer);
+	return error;
+}
+
+/* write */
+static int put(uint64_t handle, uint64_t offset, const void *data, size_t size)
+{
+	struct file_request request = { .op = FILE_WRITE, .handle = handle, .offset = offset,
+		.data_size = (uint32_t)size };
+	struct answer answer;
+	int error = ask(&fixture, &request, NULL, NULL, data, &answer);
+
+	if (!error)
+		assert_int_equal(answer.reply.count, size);
+	answer_done(&answer);
+	return error;
+}
+
+/* read */
+static int get(uint64_t handle, uint64_t offset, size_t size, struct answer *answer)
+{
+	struct file_request request = { .op = FILE_READ, .handle = handle, .offset = offset,
+		.length = (uint32_t)size };
+
+	return ask(&fixture, &request, NULL, NULL, NULL, answer);
+}
+
+/* A small file, made on this side. */
+static void make_file(const char *path, const char *content)
+{
+	FILE *file = fopen(here(path), "we");
+
+	assert_non_null(file);
+	fputs(content, file);
+	assert_int_equal(fclose(file), 0);
+}
+
+/* A file's life. */
+static void test_file(void **state)
+{
+	struct answer answer;
+	struct stat status;
+	uint64_t handle;
+
+	assert_int_equal(ask_open(&fixture, "new", O_RDWR | O_CREAT | O_EXCL, &handle), 0);
+	assert_int_equal(put(handle, 0, "hello", 5), 0);
+	assert_int_equal(put(handle, 5, " world", 6), 0);
+	assert_int_equal(get(handle, 0, 100, &answer), 0);
+	assert_int_equal(answer.bytes.size, 11);
+	assert_memory_equal(answer.bytes.data, "hello world", 11);
+	answer_done(&answer);
+	assert_int_equal(get(handle, 11, 100, &answer), 0);
+	assert_int_equal(answer.bytes.size, 0);
+	answer_done(&answer);
+	assert_int_equal(ask_handle(&fixture, FILE_FSYNC, handle, &answer), 0);
+	answer_done(&answer);
+	assert_int_equal(ask_handle(&fixture, FILE_GETATTR, handle, &answer), 0);
+	assert_int_equal(answer.reply.attr.size, 11);
+	assert_true(S_ISREG(answer.reply.attr.mode));
+	answer_done(&answer);
+	assert_int_equal(shut(handle), 0);
+	assert_int_equal(shut(handle), -EBADF);
+	assert_int_equal(stat(here("new"), &status), 0);
+	assert_int_equal(status.st_mode, S_IFREG | 0640);
+	assert_int_equal(ask_open(&fixture, "new", O_RDWR | O_CREAT | O_EXCL, &handle), -EEXIST);
+	assert_int_equal(ask_open(&fixture, "new", O_WRONLY | O_TRUNC, &handle), 0);
+	assert_int_equal(shut(handle), 0);
+	assert_int_equal(stat(here("new"), &status), 0);
+	assert_int_equal(status.st_size, 0);
+	assert_int_equal(ask_open(&fixture, "none", O_RDONLY, &handle), -ENOENT);
+	assert_int_equal(simple(FILE_UNLINK, "new"), 0);
+	assert_int_equal(simple(FILE_UNLINK, "new"), -ENOENT);
+}
+
+/* What is no regular file does not open, and does not hang. */
+static void test_types(void **state)
+{
+	struct answer answer;
+	uint64_t handle;
+
+	assert_int_equal(make_directory("d", 0755), 0);
+	assert_int_equal(ask_open(&fixture, "d", O_RDONLY, &handle), -EISDIR);
+	assert_int_equal(ask_open(&fixture, "d", O_WRONLY, &handle), -EISDIR);
+	assert_int_equal(mkfifo(here("fifo"), 0644), 0);
+	assert_int_equal(ask_path(&fixture, FILE_GETATTR, "fifo", &answer), 0);
+	assert_true(S_ISFIFO(answer.reply.attr.mode));
+	answer_done(&answer);
+	make_file("suid", "x");
+	assert_int_equal(chmod(here("suid"), 06755), 0);
+	assert_int_equal(ask_path(&fixture, FILE_GETATTR, "suid", &answer), 0);
+	assert_int_equal(answer.reply.attr.mode, S_IFREG | 0755);
+	answer_done(&answer);
+	assert_int_equal(simple(FILE_OPENDIR, "suid"), -ENOTDIR);
+	assert_int_equal(simple(FILE_UNLINK, "fifo"), 0);
+	assert_int_equal(simple(FILE_UNLINK, "suid"), 0);
+	assert_int_equal(simple(FILE_RMDIR, "d"), 0);
+}
+
+/* Large reads and writes come back as they went, at any offset. */
+static void test_large(void **state)
+{
+	size_t size = FILES_DATA_MAX;
+	unsigned char *data = malloc(size);
+	struct answer answer;
+	uint64_t handle;
+
+	for (size_t i = 0; i < size; i++)
+		data[i] = (unsigned char)(i * 7 + i / 251);
+	assert_int_equal(ask_open(&fixture, "large", O_RDWR | O_CREAT, &handle), 0);
+	assert_int_equal(put(handle, 0, data, size), 0);
+	assert_int_equal(put(handle, 3 * size + 1, data, size), 0);
+	assert_int_equal(get(handle, 0, size, &answer), 0);
+	assert_int_equal(answer.bytes.size, size);
+	assert_memory_equal(answer.bytes.data, data, size);
+	answer_done(&answer);
+	assert_int_equal(get(handle, size, size, &answer), 0);
+	assert_int_equal(answer.bytes.size, size);
+	assert_int_equal(answer.bytes.data[12345], 0);
+	answer_done(&answer);
+	/* Over the end: what there is. */
+	assert_int_equal(get(handle, 3 * size + 200001, size, &answer), 0);
+	assert_int_equal(answer.bytes.size, size - 200000);
+	assert_memory_equal(answer.bytes.data, data + 200000, size - 200000);
+	answer_done(&answer);
+	assert_int_equal(get(handle, 100 * size, size, &answer), 0);
+	assert_int_equal(answer.bytes.size, 0);
+	answer_done(&answer);
+	/* Grown and cut behind our back. */
+	assert_int_equal(truncate(here("large"), 1000), 0);
+	assert_int_equal(get(handle, 0, size, &answer), 0);
+	assert_int_equal(answer.bytes.size, 1000);
+	answer_done(&answer);
+	assert_int_equal(get(handle, INT64_MAX - 5, size, &answer), -EINVAL);
+	answer_done(&answer);
+	assert_int_equal(shut(handle), 0);
+	assert_int_equal(simple(FILE_UNLINK, "large"), 0);
+	free(data);
+}
+
+/* Directories: made, removed, and what each failure means. */
+static void test_directories(void **state)
+{
+	assert_int_equal(make_directory("a", 0755), 0);
+	assert_int_equal(make_directory("a", 0755), -EEXIST);
+	assert_int_equal(make_directory("a/b", 0700), 0);
+	assert_int_equal(make_directory("x/b", 0700), -ENOENT);
+	assert_int_equal(simple(FILE_RMDIR, "a"), -ENOTEMPTY);
+	assert_int_equal(simple(FILE_UNLINK, "a/b"), -EISDIR);
+	assert_int_equal(simple(FILE_RMDIR, "a/b"), 0);
+	assert_int_equal(simple(FILE_RMDIR, "a"), 0);
+	assert_int_equal(simple(FILE_RMDIR, "a"), -ENOENT);
+}
+
+/* Renaming, with and without replacing. */
+static void test_rename(void **state)
+{
+	make_file("one", "1");
+	make_file("two", "2");
+	assert_int_equal(two(FILE_RENAME, "one", "two", RENAME_NOREPLACE), -EEXIST);
+	assert_int_equal(two(FILE_RENAME, "one", "two", 0), 0);
+	assert_int_equal(two(FILE_RENAME, "one", "two", 0), -ENOENT);
+	assert_int_equal(two(FILE_RENAME, "two", "three", RENAME_NOREPLACE), 0);
+	assert_int_equal(two(FILE_RENAME, "three", "two", RENAME_EXCHANGE), -EINVAL);
+	assert_int_equal(make_directory("d", 0755), 0);
+	assert_int_equal(make_directory("e", 0755), 0);
+	assert_int_equal(make_directory("e/f", 0755), 0);
+	assert_int_equal(two(FILE_RENAME, "d", "e", 0), -ENOTEMPTY);
+	assert_int_equal(simple(FILE_RMDIR, "e/f"), 0);
+	assert_int_equal(two(FILE_RENAME, "d", "e", 0), 0);
+	assert_int_equal(simple(FILE_RMDIR, "e"), 0);
+	assert_int_equal(simple(FILE_UNLINK, "three"), 0);
+}
+
+/* Links: kept inside, refused outside. */
+static void test_links(void **state)
+{
+	struct answer answer;
+	char target[300];
+
+	make_file("file", "x");
+	assert_int_equal(two(FILE_LINK, "file", "hard", 0), 0);
+	assert_int_equal(two(FILE_LINK, "file", "hard", 0), -EEXIST);
+	assert_int_equal(simple(FILE_UNLINK, "hard"), 0);
+	assert_int_equal(two(FILE_SYMLINK, "soft", "file", 0), 0);
+	assert_int_equal(two(FILE_SYMLINK, "soft", "file", 0), -EEXIST);
+	assert_int_equal(ask_path(&fixture, FILE_READLINK, "soft", &answer), 0);
+	assert_string_equal(answer.bytes.data, "file");
+	answer_done(&answer);
+	assert_int_equal(ask_path(&fixture, FILE_GETATTR, "soft", &answer), 0);
+	assert_true(S_ISLNK(answer.reply.attr.mode));
+	answer_done(&answer);
+	assert_int_equal(two(FILE_SYMLINK, "out", "../../etc/passwd", 0), 0);
+	assert_int_equal(simple(FILE_READLINK, "out"), -EPERM);
+	assert_int_equal(two(FILE_SYMLINK, "root", "/etc/passwd", 0), 0);
+	assert_int_equal(simple(FILE_READLINK, "root"), -EPERM);
+	assert_int_equal(make_directory("d", 0755), 0);
+	snprintf(target, sizeof(target), "%s/file", fixture.home);
+	assert_int_equal(two(FILE_SYMLINK, "d/in", target, 0), 0);
+	assert_int_equal(ask_path(&fixture, FILE_READLINK, "d/in", &answer), 0);
+	assert_string_equal(answer.bytes.data, "../file");
+	answer_done(&answer);
+	assert_int_equal(simple(FILE_READLINK, "file"), -EINVAL);
+	assert_int_equal(simple(FILE_UNLINK, "d/in"), 0);
+	assert_int_equal(simple(FILE_RMDIR, "d"), 0);
+	assert_int_equal(simple(FILE_UNLINK, "soft"), 0);
+	assert_int_equal(simple(FILE_UNLINK, "out"), 0);
+	assert_int_equal(simple(FILE_UNLINK, "root"), 0);
+	assert_int_equal(simple(FILE_UNLINK, "file"), 0);
+}
+
+/* Attributes, by path and by handle; those of a link are the link's. */
+static void test_setattr(void **state)
+{
+	struct file_request request = { .op = FILE_SETATTR, .attr = {
+		.valid = FILE_ATTR_MODE | FILE_ATTR_TIMES, .mode = 0600, .atime = 1000, .mtime = 2000 } };
+	struct answer answer;
+	struct stat status;
+	uint64_t handle;
+
+	make_file("file", "0123456789");
+	assert_int_equal(ask(&fixture, &request, "file", NULL, NULL, &answer), 0);
+	assert_int_equal(answer.reply.attr.mode, S_IFREG | 0600);
+	assert_int_equal(answer.reply.attr.mtime, 2000);
+	answer_done(&answer);
+	request.attr.valid = FILE_ATTR_SIZE;
+	request.attr.size = 4;
+	assert_int_equal(ask(&fixture, &request, "file", NULL, NULL, &answer), 0);
+	assert_int_equal(answer.reply.attr.size, 4);
+	answer_done(&answer);
+	assert_int_equal(ask_open(&fixture, "file", O_RDWR, &handle), 0);
+	request.handle = handle;
+	request.attr.size = 7;
+	assert_int_equal(ask(&fixture, &request, NULL, NULL, NULL, &answer), 0);
+	assert_int_equal(answer.reply.attr.size, 7);
+	answer_done(&answer);
+	assert_int_equal(shut(handle), 0);
+	request.handle = 0;
+	request.attr.valid = FILE_ATTR_TIMES;
+	assert_int_equal(two(FILE_SYMLINK, "link", "file", 0), 0);
+	request.attr.mtime = 5000;
+	assert_int_equal(ask(&fixture, &request, "link", NULL, NULL, &answer), 0);
+	answer_done(&answer);
+	assert_int_equal(lstat(here("link"), &status), 0);
+	assert_int_equal(status.st_mtime, 5000);
+	assert_int_equal(stat(here("file"), &status), 0);
+	assert_int_not_equal(status.st_mtime, 5000);
+	assert_int_equal(ask(&fixture, &request, "none", NULL, NULL, &answer), -ENOENT);
+	answer_done(&answer);
+	assert_int_equal(simple(FILE_UNLINK, "link"), 0);
+	assert_int_equal(simple(FILE_UNLINK, "file"), 0);
+}
+
+/* Reads a whole directory; the number of its entries. */
+static unsigned list(const char *path, bool one_page_at_least)
+{
+	struct answer answer;
+	unsigned count = 0, pages = 0;
+	size_t size;
+
+	assert_int_equal(ask_path(&fixture, FILE_OPENDIR, path, &answer), 0);
+	uint64_t handle = answer.reply.handle;
+
+	answer_done(&answer);
+	do {
+		const struct file_entry *entry;
+		const char *name;
+		size_t position = 0;
+
+		assert_int_equal(ask_handle(&fixture, FILE_READDIR, handle, &answer), 0);
+		size = answer.bytes.size;
+		assert_true(size <= FILES_DATA_MAX);
+		while (files_entry_next(answer.bytes.data, size, &position, &entry, &name) > 0) {
+			assert_true(entry->attr.valid & FILE_ATTR_MODE);
+			count++;
+		}
+		assert_int_equal(position, size);
+		answer_done(&answer);
+		pages++;
+	} while (size);
+	assert_true(!one_page_at_least || pages > 1);
+	assert_int_equal(shut(handle), 0);
+	return count;
+}
+
+/* Listings: empty, small, of several thousand. */
+static void test_list(void **state)
+{
+	struct result result = { 0 };
+
+	assert_int_equal(make_directory("d", 0755), 0);
+	assert_int_equal(list("d", false), 0);
+	make_file("d/x", "");
+	assert_int_equal(list("d", true), 1);
+	run(&fixture, "cd d && seq -f 'a-name-that-is-somewhat-longer-%g' 12000 | xargs touch", &result);
+	assert_int_equal(result.status, 0);
+	result_done(&result);
+	assert_int_equal(list("d", true), 12001);
+	assert_int_equal(simple(FILE_OPENDIR, "none"), -ENOENT);
+	run(&fixture, "rm -r d", &result);
+	result_done(&result);
+	/* Any bytes but '/' and NUL are a name. */
+	make_file("\xff\n", "x");
+	assert_int_equal(list("", true), 1);
+	assert_int_equal(simple(FILE_UNLINK, "\xff\n"), 0);
+}
+
+/* Numbers of the filesystem; the root itself. */
+static void test_root(void **state)
+{
+	struct answer answer;
+
+	assert_int_equal(ask_path(&fixture, FILE_STATFS, "", &answer), 0);
+	assert_int_equal(answer.bytes.size, sizeof(struct file_statfs));
+	assert_true(((struct file_statfs *)(void *)answer.bytes.data)->blocks > 0);
+	answer_done(&answer);
+	assert_int_equal(ask_path(&fixture, FILE_GETATTR, "", &answer), 0);
+	assert_true(S_ISDIR(answer.reply.attr.mode));
+	answer_done(&answer);
+	assert_int_equal(simple(FILE_OPS, ""), -EINVAL);
+}
+
+/* A hundred requests at once, each with its own answer. */
+static bool all_done(void *data)
+{
+	struct answer *answers = data;
+
+	for (unsigned i = 0; i < 100; i++)
+		if (!answers[i].done)
+			return false;
+	return true;
+}
+
+/* Requests do not wait for each other, and none gets another's answer. */
+static void test_together(void **state)
+{
+	struct answer answers[100];
+	char name[32];
+
+	for (unsigned i = 0; i < 100; i += 2) {
+		snprintf(name, sizeof(name), "f%u", i);
+		make_file(name, name);
+	}
+	for (unsigned i = 0; i < 100; i++) {
+		struct file_request request = { .op = FILE_GETATTR };
+
+		snprintf(name, sizeof(name), "f%u", i);
+		ask_start(&fixture, &request, name, NULL, NULL, &answers[i]);
+	}
+	await_that(&fixture, all_done, answers);
+	for (unsigned i = 0; i < 100; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		assert_int_equal(answers[i].reply.error, i % 2 ? -ENOENT : 0);
+		answer_done(&answers[i]);
+		if (i % 2)
+			continue;
+		assert_int_equal(answers[i].reply.attr.size, strlen(name));
+		assert_int_equal(simple(FILE_UNLINK, name), 0);
+	}
+}
+
+/* A cancelled request is not answered, and what it opened is closed. */
+static void test_cancel(void **state)
+{
+	struct result result = { 0 };
+	struct answer answer;
+
+	make_file("file", "x");
+	for (int i = 0; i < 50; i++) {
+		struct file_request request = { .op = i % 2 ? FILE_OPENDIR : FILE_OPEN };
+
+		ask_start(&fixture, &request, i % 2 ? "" : "file", NULL, NULL, &answer);
+		if (i % 3)
+			uv_run(&fixture.loop, UV_RUN_NOWAIT);
+		answer_done(&answer);
+		if (!answer.done)
+			ssh_transport.file_cancel(fixture.transport, (uint64_t)(uintptr_t)&answer);
+		else
+			shut(answer.reply.handle);
+		assert_int_equal(simple(FILE_GETATTR, "file"), 0);
+	}
+	/* The server is the parent of the command's shell, and serves files itself. */
+	run(&fixture, "ls -l /proc/$PPID/fd 2>/dev/null | grep -c \"ho'me\"", &result);
+	assert_string_equal(result.out.data, "0\n");
+	result_done(&result);
+	assert_int_equal(simple(FILE_UNLINK, "file"), 0);
+}
+
+/* READDIRs that are cancelled, and closed under way. */
+static void test_cancel_list(void **state)
+{
+	struct answer opened, answer;
+	struct file_request request = { .op = FILE_READDIR };
+
+	make_file("file", "x");
+	for (int i = 0; i < 10; i++) {
+		assert_int_equal(ask_path(&fixture, FILE_OPENDIR, "", &opened), 0);
+		request.handle = opened.reply.handle;
+		answer_done(&opened);
+		ask_start(&fixture, &request, NULL, NULL, NULL, &answer);
+		if (i % 2) {
+			ssh_transport.file_cancel(fixture.transport, (uint64_t)(uintptr_t)&answer);
+			assert_int_equal(ask_handle(&fixture, FILE_READDIR, request.handle, &answer), 0);
+			assert_true(answer.bytes.size > 0);
+		} else {
+			struct answer closed;
+			struct file_request close = { .op = FILE_CLOSE, .handle = request.handle };
+
+			ask_start(&fixture, &close, NULL, NULL, NULL, &closed);
+			await(&fixture, &answer.done);
+			await(&fixture, &closed.done);
+			assert_true(answer.reply.error == -EBADF || answer.bytes.size > 0);
+			answer_done(&answer);
+			answer_done(&closed);
+			continue;
+		}
+		answer_done(&answer);
+		assert_int_equal(shut(request.handle), 0);
+	}
+	assert_int_equal(simple(FILE_UNLINK, "file"), 0);
+}
+
+/* One connection for all. */
+static int set_up(void **state)
+{
+	fixture_open(&fixture, NULL, NULL);
+	return 0;
+}
+
+/* Its end. */
+static int tear_down(void **state)
+{
+	fixture_close(&fixture);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_file),
+		cmocka_unit_test(test_types),
+		cmocka_unit_test(test_large),
+		cmocka_unit_test(test_directories),
+		cmocka_unit_test(test_rename),
+		cmocka_unit_test(test_links),
+		cmocka_unit_test(test_setattr),
+		cmocka_unit_test(test_list),
+		cmocka_unit_test(test_root),
+		cmocka_unit_test(test_together),
+		cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_cancel_list),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
