@@ -6,7 +6,7 @@
 set -eu
 
 # Changes whenever what is built changes, so that an older image is made anew.
-recipe=1
+recipe=2
 # virtio for QEMU's devices; pvpanic reports a panic to QEMU; button is its power button.
 modules="virtio_pci virtio_mmio virtio_net virtio_blk virtio-rng pvpanic-pci pvpanic-mmio button"
 wanted=
@@ -129,6 +129,16 @@ package() {
 	done
 }
 
+# The same with the packages of libraries that it needs, and those that they need.
+package_with_libraries() {
+	case ${fetched:-} in *" $1 "*) return ;; esac
+	fetched="${fetched:-} $1 "
+	package "$1"
+	for library in $(apt-cache depends "$1" | sed -n 's/^ *|\{0,1\}Depends: \(\(lib\|zlib\)[^<]*\)$/\1/p'); do
+		package_with_libraries "$library"
+	done
+}
+
 # The package that a package without content stands for: linux-image-cloud-amd64 is
 # linux-image-6.1.0-50-cloud-amd64 today.
 real_package() {
@@ -223,21 +233,15 @@ add_program() {
 }
 
 programs() {
-	busybox=$(find_busybox) && is_static "$busybox" || {
+	busybox=$(find_busybox) || busybox=
+	if [ -z "$busybox" ] || ! is_static "$busybox"; then
 		package busybox-static
 		busybox=$(find_busybox)
-	}
-	find_dropbear >/dev/null && find_dropbearkey >/dev/null || {
-		package dropbear-bin
-		for name in libtomcrypt1 libtommath1; do
-			find_library "${name%1}.so.1" >/dev/null || package "$name"
-		done
-		find_library libgmp.so.10 >/dev/null || package libgmp10
-		find_library libz.so.1 >/dev/null || package zlib1g
-	}
-	find_sftp >/dev/null || package openssh-sftp-server
-	find_library libc.so.6 >/dev/null || package libc6
-	find_library libcrypt.so.1 >/dev/null || package libcrypt1
+	fi
+	if ! find_dropbear >/dev/null || ! find_dropbearkey >/dev/null; then
+		package_with_libraries dropbear-bin
+	fi
+	find_sftp >/dev/null || package_with_libraries openssh-sftp-server
 	add_program "$busybox" /bin/busybox
 	add_program "$(find_dropbear)" /usr/sbin/dropbear
 	add_program "$(find_dropbearkey)" /usr/bin/dropbearkey
@@ -323,7 +327,7 @@ END
 ::sysinit:/etc/rc
 ::respawn:/usr/sbin/dropbear -F -E -s -P /run/dropbear.pid -r /etc/dropbear/host_key
 ::askfirst:/etc/console
-::shutdown:/bin/umount -a -r
+::shutdown:/bin/umount -a -r >/dev/null 2>&1
 ::ctrlaltdel:/sbin/poweroff
 END
 	cat >"$root/etc/rc" <<'END'
