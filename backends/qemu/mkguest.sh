@@ -6,7 +6,7 @@
 set -eu
 
 # Changes whenever what is built changes, so that an older image is made anew.
-recipe=2
+recipe=3
 # virtio for QEMU's devices; pvpanic reports a panic to QEMU; button is its power button.
 modules="virtio_pci virtio_mmio virtio_net virtio_blk virtio-rng pvpanic-pci pvpanic-mmio button"
 wanted=
@@ -229,7 +229,7 @@ add_program() {
 	mkdir -p "$root${2%/*}"
 	cp -L "$1" "$root$2"
 	chmod 755 "$root$2"
-	add_libraries "$1"
+	is_static "$1" || add_libraries "$1"
 }
 
 programs() {
