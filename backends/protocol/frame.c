@@ -33,6 +33,9 @@ enum link_state {
 
 struct frame_link {
 	uv_pipe_t pipe;
+	uv_timer_t resume;	/* delivers, after a pause, what was read before it */
+	unsigned handles;	/* of the two above, those that are not closed */
+	bool paused;
 	const struct frame_link_events *events;	/* NULL: freed by the owner */
 	void *data;
 	enum link_state state;
@@ -52,11 +55,13 @@ struct link_write {
 	char bytes[];
 };
 
-/* The handle is closed: frees the link, or tells the owner, who frees it. */
+/* A handle is closed; after the last one frees the link, or tells the owner, who frees it. */
 static void link_gone(uv_handle_t *handle)
 {
-	struct frame_link *link = container_of(handle, struct frame_link, pipe);
+	struct frame_link *link = handle->data;
 
+	if (--link->handles > 0)
+		return;
 	link->state = LINK_CLOSED;
 	free(link->buffer);
 	free(link->scratch);
@@ -76,19 +81,7 @@ static void link_fail(struct frame_link *link, int reason)
 		link->reason = reason;
 	link->state = LINK_CLOSING;
 	uv_close((uv_handle_t *)&link->pipe, link_gone);
-}
-
-/* Sending failed: reads what is left, so that a peer's last words are not lost, then ends. */
-static void link_drain(struct frame_link *link, int reason)
-{
-	uv_os_fd_t fd;
-
-	if (link->state != LINK_OPEN)
-		return;
-	link->state = LINK_DRAINING;
-	link->reason = reason == -EPIPE ? 0 : reason;
-	if (uv_fileno((uv_handle_t *)&link->pipe, &fd) < 0 || shutdown(fd, SHUT_RDWR) < 0)
-		link_fail(link, reason);
+	uv_close((uv_handle_t *)&link->resume, link_gone);
 }
 
 /* Makes the buffer hold at least size bytes from its start on. */
@@ -173,11 +166,23 @@ static void buffer_shrink(struct frame_link *link)
 	}
 }
 
+/* Delivers all whole frames, until the owner wants no more. */
+static void link_deliver_all(struct frame_link *link)
+{
+	int result = 1;
+
+	while (result > 0 && link->state < LINK_CLOSING && !link->paused)
+		result = link_deliver(link);
+	if (result < 0)
+		link_fail(link, result);
+	else if (link->state < LINK_CLOSING)
+		buffer_shrink(link);
+}
+
 /* Bytes came, or the end. */
 static void link_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *piece)
 {
 	struct frame_link *link = container_of(stream, struct frame_link, pipe);
-	int result = 1;
 
 	if (count == UV_EOF && link->end > link->start)
 		count = -ECONNRESET;
@@ -186,12 +191,31 @@ static void link_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *piece)
 		return;
 	}
 	link->end += (size_t)count;
-	while (result > 0 && link->state < LINK_CLOSING)
-		result = link_deliver(link);
-	if (result < 0)
-		link_fail(link, result);
-	else if (link->state < LINK_CLOSING)
-		buffer_shrink(link);
+	link_deliver_all(link);
+}
+
+/* The pause is over. */
+static void link_resume(uv_timer_t *timer)
+{
+	struct frame_link *link = container_of(timer, struct frame_link, resume);
+
+	link_deliver_all(link);
+	if (link->state < LINK_CLOSING && !link->paused)
+		uv_read_start((uv_stream_t *)&link->pipe, link_alloc, link_read);
+}
+
+/* Sending failed: reads what is left, so that a peer's last words are not lost, then ends. */
+static void link_drain(struct frame_link *link, int reason)
+{
+	uv_os_fd_t fd;
+
+	if (link->state != LINK_OPEN)
+		return;
+	frame_link_pause(link, false);
+	link->state = LINK_DRAINING;
+	link->reason = reason == -EPIPE ? 0 : reason;
+	if (uv_fileno((uv_handle_t *)&link->pipe, &fd) < 0 || shutdown(fd, SHUT_RDWR) < 0)
+		link_fail(link, reason);
 }
 
 /* Takes over a socket. */
@@ -203,6 +227,9 @@ struct frame_link *frame_link_new(struct uv_loop_s *loop, int fd,
 	link->events = events;
 	link->data = data;
 	uv_pipe_init(loop, &link->pipe, 0);
+	uv_timer_init(loop, &link->resume);
+	link->pipe.data = link->resume.data = link;
+	link->handles = 2;
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
 	int result = uv_pipe_open(&link->pipe, fd);
 	if (result < 0)
@@ -310,6 +337,20 @@ int frame_link_send(struct frame_link *link, enum frame_type type, uint64_t id,
 	}
 	header.size = (uint32_t)size;
 	return link_send(link, all, count + 1, sizeof(header) + size);
+}
+
+/* Stops reading, or goes on. */
+void frame_link_pause(struct frame_link *link, bool pause)
+{
+	if (link->state != LINK_OPEN || link->paused == pause)
+		return;
+	link->paused = pause;
+	if (pause) {
+		uv_timer_stop(&link->resume);
+		uv_read_stop((uv_stream_t *)&link->pipe);
+	} else {
+		uv_timer_start(&link->resume, link_resume, 0, 0);
+	}
 }
 
 /* How much waits. */

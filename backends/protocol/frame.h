@@ -42,6 +42,10 @@ void frame_link_free(struct frame_link *link);
 int frame_link_send(struct frame_link *link, enum frame_type type, uint64_t id,
 	const struct iovec *parts, int count);
 
+/* Delivers no more frames, and goes on: so the peer has to wait. The end of the connection is not
+ * noticed meanwhile. May be called from within an event. */
+void frame_link_pause(struct frame_link *link, bool pause);
+
 /* Bytes that wait to be sent. */
 size_t frame_link_queued(const struct frame_link *link);
 

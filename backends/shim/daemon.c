@@ -87,7 +87,7 @@ static void daemon_drop(struct shim *shim)
 {
 	frame_link_free(shim->daemon.link);
 	shim->daemon.link = NULL;
-	shim->daemon.greeted = false;
+	shim->daemon.greeted = shim->daemon.paused = false;
 	requests_drop(shim);
 }
 
@@ -167,6 +167,15 @@ int daemon_send(struct shim *shim, enum frame_type type, uint64_t id, const void
 		return 0;
 	int result = frame_link_send(shim->daemon.link, type, id, parts, rest_size > 0 ? 2 : 1);
 	return result == -EMSGSIZE ? result : 0;
+}
+
+/* Pauses. */
+void daemon_pause(struct shim *shim, bool pause)
+{
+	if (!shim->daemon.link || shim->daemon.paused == pause)
+		return;
+	shim->daemon.paused = pause;
+	frame_link_pause(shim->daemon.link, pause);
 }
 
 /* Whether notices go out. */

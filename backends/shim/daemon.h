@@ -23,12 +23,15 @@ struct daemon {
 	int fd;			/* the listening socket; -1 when it is of no use */
 	struct frame_link *link;	/* NULL: no daemon */
 	bool greeted;		/* it said hello */
+	bool paused;		/* nothing is read from it */
 };
 
 void daemon_init(struct shim *shim, int listener);
 /* Sends a frame of two parts, if a daemon is there. 0, or -EMSGSIZE when it is too long. */
 int daemon_send(struct shim *shim, enum frame_type type, uint64_t id, const void *head,
 	size_t head_size, const void *rest, size_t rest_size);
+/* Has the daemon wait with further frames, or no longer. */
+void daemon_pause(struct shim *shim, bool pause);
 /* Whether joined notices may be sent now: somebody is there, and reads. */
 bool daemon_listens(const struct shim *shim);
 void daemon_close(struct shim *shim);

@@ -13,6 +13,7 @@ struct request {
 	uint64_t id;		/* the daemon's; 0: nobody waits for the answer */
 	uint64_t key;		/* the transport's: unlike id it never comes twice */
 	uint32_t op;
+	size_t bytes;		/* that its data takes, or its answer */
 	TAILQ_ENTRY(request) all;
 };
 
@@ -22,12 +23,25 @@ void requests_init(struct shim *shim)
 	TAILQ_INIT(&shim->requests.all);
 }
 
+/* Keeps account of what is under way; the daemon waits while that is too much. */
+static void account(struct shim *shim)
+{
+	if (shim->requests.bytes > REQUESTS_BYTES_MAX)
+		daemon_pause(shim, true);
+	else if (shim->requests.bytes <= REQUESTS_BYTES_MAX / 2)
+		daemon_pause(shim, false);
+}
+
 /* Frees a request. */
 static void request_free(struct request *request)
 {
-	TAILQ_REMOVE(&request->shim->requests.all, request, all);
-	request->shim->requests.count--;
+	struct shim *shim = request->shim;
+
+	TAILQ_REMOVE(&shim->requests.all, request, all);
+	shim->requests.count--;
+	shim->requests.bytes -= request->bytes;
 	free(request);
+	account(shim);
 }
 
 /* Sends an answer; one that is too long becomes an error. */
@@ -92,8 +106,11 @@ static void request_send(struct shim *shim, uint64_t id, const struct file_call 
 	request->id = id;
 	request->key = ++shim->requests.key;
 	request->op = call->request->op;
+	request->bytes = call->request->data_size + call->request->length;
 	TAILQ_INSERT_TAIL(&shim->requests.all, request, all);
 	shim->requests.count++;
+	shim->requests.bytes += request->bytes;
+	account(shim);
 	if (request->op == FILE_CLOSE)
 		handle_remove(&shim->requests, call->request->handle);
 	life_file(shim, request->key, call, request_done, request);

@@ -14,6 +14,8 @@
 
 /* Outstanding requests; one more gets -EAGAIN. */
 #define REQUESTS_MAX 4096u
+/* With so many bytes of requests and answers under way, no frame of the daemon is read. */
+#define REQUESTS_BYTES_MAX (32u * 1048576u)
 /* Open handles; one more gets -EMFILE. */
 #define REQUESTS_HANDLES_MAX 65536u
 
@@ -25,6 +27,7 @@ TAILQ_HEAD(request_queue, request);
 struct requests {
 	struct request_queue all;
 	unsigned count;
+	size_t bytes;
 	uint64_t key;			/* the last one that the transport was given */
 	uint64_t *handles;		/* open ones */
 	size_t handle_count, handle_room;

@@ -25,6 +25,7 @@ struct end {
 	int reason;
 	int answer;		/* what the frame event returns */
 	bool free_within;	/* free the link from within the frame event */
+	bool pause_within;	/* pause at each frame */
 	bool echo;		/* send each frame back */
 	struct text got;	/* type, id, size and payload of each frame */
 };
@@ -45,6 +46,8 @@ static int end_frame(void *data, const struct frame_header *header, const void *
 		struct iovec part = { (void *)payload, header->size };
 		frame_link_send(end->link, header->type, header->id, &part, 1);
 	}
+	if (end->pause_within)
+		frame_link_pause(end->link, true);
 	if (end->free_within) {
 		frame_link_free(end->link);
 		end->link = NULL;
@@ -292,6 +295,53 @@ static void small_frames_count_against_the_cap_too(void **state)
 	end_done(&end, fd);
 }
 
+static void a_paused_link_delivers_nothing(void **state)
+{
+	struct text stream = { 0 };
+	struct end end;
+	int fd = end_open(&end);
+
+	for (uint64_t i = 0; i < 3; i++)
+		put_frame(&stream, 5, FRAME_RUN, i);
+	end.pause_within = true;
+	assert_int_equal(write(fd, stream.data, stream.size), stream.size);
+	for (unsigned i = 1; i <= 3; i++) {
+		while (end.frames < i)
+			uv_run(&loop, UV_RUN_ONCE);
+		turn();
+		turn();
+		assert_int_equal(end.frames, i);
+		frame_link_pause(end.link, false);
+		assert_int_equal(end.frames, i);
+	}
+	turn();
+	close(fd);
+	while (!end.closed)
+		uv_run(&loop, UV_RUN_ONCE);
+	assert_int_equal(end.reason, 0);
+	end_done(&end, -1);
+	text_done(&stream);
+}
+
+/* Sending fails while a frame waits behind a pause: it is still delivered. */
+static void a_pause_ends_with_the_connection(void **state)
+{
+	struct text stream = { 0 };
+	struct end end;
+	int fd = end_open(&end);
+
+	put_frame(&stream, 5, FRAME_RUN, 1);
+	frame_link_pause(end.link, true);
+	assert_int_equal(write(fd, stream.data, stream.size), stream.size);
+	close(fd);
+	assert_int_equal(frame_link_send(end.link, FRAME_STOP, 0, NULL, 0), -EPIPE);
+	while (!end.closed)
+		uv_run(&loop, UV_RUN_ONCE);
+	assert_int_equal(end.frames, 1);
+	end_done(&end, -1);
+	text_done(&stream);
+}
+
 static void last_words_arrive_although_sending_failed(void **state)
 {
 	struct text stream = { 0 };
@@ -345,6 +395,8 @@ int main(void)
 		cmocka_unit_test(free_from_within_an_event),
 		cmocka_unit_test(a_peer_that_never_reads),
 		cmocka_unit_test(small_frames_count_against_the_cap_too),
+		cmocka_unit_test(a_paused_link_delivers_nothing),
+		cmocka_unit_test(a_pause_ends_with_the_connection),
 		cmocka_unit_test(last_words_arrive_although_sending_failed),
 		cmocka_unit_test(a_bad_descriptor_is_reported),
 	};

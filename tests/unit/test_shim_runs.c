@@ -365,6 +365,30 @@ static void too_many_requests_are_refused(void **state)
 	assert_int_equal(fake.file_count, REQUESTS_MAX);
 }
 
+/* 100 MB of requests at once: the shim takes some, the rest waits, nothing fails. */
+static void large_requests_wait_for_each_other(void **state)
+{
+	static char payload[sizeof(struct file_request) + FILES_DATA_MAX];
+	struct file_request request = { .op = FILE_READ, .handle = 1, .length = FILES_DATA_MAX };
+	int answered = 0;
+
+	instance_ready();
+	for (uint64_t id = 1; id <= 50; id++)
+		send_file(id, request);
+	request = (struct file_request){ .op = FILE_WRITE, .handle = 1, .data_size = FILES_DATA_MAX };
+	memcpy(payload, &request, sizeof(request));
+	for (uint64_t id = 51; id <= 100; id++)
+		send_frame(FRAME_FILE, id, payload, sizeof(payload));
+	while (answered < 100) {
+		AWAIT(fake.file_count > answered);
+		assert_true(shim->requests.bytes <= REQUESTS_BYTES_MAX + FILES_DATA_MAX);
+		answer_file(answered++, (struct file_reply){ 0 }, "");
+	}
+	assert_true(fake.file_count == 100);
+	assert_int_equal(shim->requests.bytes, 0);
+	AWAIT(peer_saw("68 100 reply 0 \n"));
+}
+
 static void an_answer_that_is_too_long_becomes_an_error(void **state)
 {
 	static char bytes[PROTOCOL_PAYLOAD_MAX];
@@ -490,6 +514,7 @@ int main(void)
 		shim_test(files_go_through),
 		shim_test(files_without_a_machine_fail_at_once),
 		shim_test(too_many_requests_are_refused),
+		shim_test(large_requests_wait_for_each_other),
 		shim_test(an_answer_that_is_too_long_becomes_an_error),
 		shim_test(a_daemon_that_goes_leaves_no_open_files),
 		shim_test(the_console_is_typed_into),
