@@ -10,9 +10,15 @@
 #include "fs/instance.h"
 #include "fs/run.h"
 
-/* Collects, when the instance would take the command now. */
-static ssize_t collect(struct handle *handle, struct instance *instance, const void *data,
-	size_t size, uint64_t owner)
+/* Forgets what was written. */
+static void discard(struct handle *handle)
+{
+	text_consume(&handle->written, handle->written.size);
+	handle->refused = 0;
+}
+
+/* Whether a piece of a text can be taken: 0, or the reason why not. */
+static int check(struct handle *handle, struct instance *instance, const void *data, size_t size)
 {
 	int result = instance_takes_runs(instance);
 
@@ -20,17 +26,28 @@ static ssize_t collect(struct handle *handle, struct instance *instance, const v
 		return result;
 	if (memchr(data, '\0', size))
 		return -EINVAL;
-	if (size > PROTOCOL_COMMAND_MAX - handle->written.size)
-		return -EFBIG;
-	text_append(&handle->written, data, size);
-	handle->writer = owner;
-	return (ssize_t)size;
+	return size > PROTOCOL_COMMAND_MAX - handle->written.size ? -EFBIG : 0;
 }
 
-/* Forgets what was refused: the rest of a text whose part was lost must not run. */
-static void discard(struct handle *handle)
+/*
+ * Collects. Who writes the first bytes is the writer: a shell's child that adds to its text does not
+ * end it. When a piece is refused, then so is the rest: bash goes on with the next line, and a part
+ * of a text must not run.
+ */
+static ssize_t collect(struct handle *handle, struct instance *instance, const void *data,
+	size_t size, uint64_t owner)
 {
-	text_consume(&handle->written, handle->written.size);
+	int result = handle->refused ? handle->refused : check(handle, instance, data, size);
+
+	if (handle->written.size == 0 && !handle->refused)
+		handle->writer = owner;
+	if (result < 0) {
+		discard(handle);
+		handle->refused = result;
+		return result;
+	}
+	text_append(&handle->written, data, size);
+	return (ssize_t)size;
 }
 
 /* The instance whose cmd this is. */
@@ -51,10 +68,8 @@ static ssize_t command_write(struct handle *handle, const void *data, size_t siz
 {
 	ssize_t result = collect(handle, instance_of(handle), data, size, owner);
 
-	if (result < 0) {
-		discard(handle);
+	if (result < 0)
 		return result;
-	}
 	text_consume(&handle->answer, handle->answered);
 	handle->answered = 0;
 	handle->answer_base = offset + size;
@@ -66,9 +81,7 @@ static void command_commit(struct handle *handle)
 {
 	struct run *run;
 
-	if (handle->written.size == 0)
-		return;
-	if (!handle->object->dead &&
+	if (handle->written.size && !handle->object->dead &&
 		instance_run(instance_of(handle), handle->written.data, handle->written.size, &run) >= 0)
 		text_printf(&handle->answer, "%s\n", run->name);
 	discard(handle);
@@ -108,12 +121,18 @@ const struct control_ops command_ops = {
 	.read = command_read,
 };
 
+/* Whether a named run takes no text any more, or only that of another open file. */
+static bool taken(struct handle *handle, struct run *run)
+{
+	return run->submitted || run->state == RUN_STOPPED || (run->writer && run->writer != handle);
+}
+
 /* Opening a named run's cmd for writing, once it has a text. */
 static int run_cmd_open(struct handle *handle)
 {
 	bool writes = (handle->flags & O_ACCMODE) != O_RDONLY;
 
-	return writes && run_of(handle)->submitted ? -EBUSY : 0;
+	return writes && taken(handle, run_of(handle)) ? -EBUSY : 0;
 }
 
 /* A write to a named run's cmd. */
@@ -122,11 +141,10 @@ static ssize_t run_cmd_write(struct handle *handle, const void *data, size_t siz
 {
 	struct run *run = run_of(handle);
 
-	if (run->submitted)
+	if (taken(handle, run))
 		return -EBUSY;
 	ssize_t result = collect(handle, run->instance, data, size, owner);
-	if (result < 0)
-		discard(handle);
+	run->writer = handle->written.size ? handle : NULL;
 	return result;
 }
 
@@ -135,8 +153,10 @@ static void run_cmd_commit(struct handle *handle)
 {
 	struct run *run = run_of(handle);
 
-	if (handle->written.size && !handle->object->dead && !run->submitted)
+	if (handle->written.size && !handle->object->dead && !taken(handle, run))
 		instance_submit(run->instance, run, handle->written.data, handle->written.size);
+	if (run->writer == handle)
+		run->writer = NULL;
 	discard(handle);
 }
 

@@ -7,7 +7,7 @@
  * each open file, and it is whole when the process that wrote it closes a descriptor (the
  * kernel tells who by the lock owner, which a child that merely inherited the descriptor
  * does not share), at fsync, at a read, or at the last close. Refusals come from write(2):
- * shells do not look at what close(2) returns.
+ * shells do not look at what close(2) returns. What was refused is refused until the text's end.
  */
 #ifndef FS_COMMAND_H
 #define FS_COMMAND_H

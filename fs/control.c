@@ -210,14 +210,14 @@ void control_release(struct handle *handle)
 	free(handle);
 }
 
-/* Answers a poll: what is no stream never waits. */
+/* Answers a poll. What waits is never written to; everything else never waits. */
 void control_poll(struct handle *handle, struct request *request, struct poller *poller)
 {
 	const struct control *control = handle->control;
 
-	if (control->stream) {
+	if (control->flags & CONTROL_WAITS) {
 		stream_poll(control->stream(handle->object), &handle->cursor, request,
-			control->flags & CONTROL_WAITS, poller);
+			true, poller);
 		return;
 	}
 	poller_free(poller);

@@ -80,7 +80,8 @@ struct handle {
 	bool has_snapshot;
 	struct stream_cursor cursor;
 	struct text written;		/* for ops: what was written and is not committed */
-	uint64_t writer;		/* for ops: the lock owner who wrote it */
+	uint64_t writer;		/* for ops: the lock owner who wrote it, or its first bytes */
+	int refused;			/* for ops: the errno (below 0) that its rest gets too */
 	struct text answer;		/* for ops: what reading gives */
 	uint64_t answer_base;		/* the file offset of the answer's first byte */
 	size_t answered;		/* how much of it was read */

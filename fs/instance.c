@@ -64,16 +64,6 @@ static void event(struct instance *instance, const char *from, const char *to, c
 		(int)strcspn(reason, "\n"), reason);
 }
 
-/* Ends every run that has not ended: its machine is gone. */
-static void lose_runs(struct instance *instance)
-{
-	struct run *run;
-
-	TAILQ_FOREACH(run, &instance->runs, entry)
-		run_lost(run);
-	instance->unfinished = 0;
-}
-
 /* What a state means for those who wait. */
 static void enter(struct instance *instance)
 {
@@ -95,7 +85,7 @@ static void enter(struct instance *instance)
 		stream_fail(&instance->ready, -EIO);
 		stream_end(&instance->console.stream);
 		guestfs_down(instance->guestfs);
-		lose_runs(instance);
+		instance_lose_runs(instance);
 		break;
 	case INSTANCE_LOST:
 		guestfs_down(instance->guestfs);
@@ -309,13 +299,13 @@ int instance_new(struct pool *pool, const char *name, const struct request *requ
 /* Ends everything that belongs to the name; the shim's end comes later. */
 void instance_close(struct instance *instance)
 {
-	struct run *run;
-
-	change(instance, INSTANCE_CLOSING, "");
-	while ((run = TAILQ_FIRST(&instance->runs))) {
-		TAILQ_REMOVE(&instance->runs, run, entry);
-		run_remove(run);
+	/* An open file reads on, though the directory goes. */
+	if (instance->object.refs > 1) {
+		spooled_hold(&instance->console);
+		spooled_hold(&instance->log);
 	}
+	change(instance, INSTANCE_CLOSING, "");
+	instance_remove_runs(instance);
 	stream_end(&instance->log.stream);
 	guestfs_free(instance->guestfs);
 	instance->guestfs = NULL;
@@ -334,184 +324,6 @@ struct guestfs *instance_guestfs(struct object *object)
 {
 	return container_of(object, struct instance, object)->guestfs;
 }
-
-/* Whether a command would be taken. */
-int instance_takes_runs(struct instance *instance)
-{
-	static const unsigned alive = TO(BOOTING) | TO(READY) | TO(PAUSED) | TO(LOST);
-	const struct poolfs_values *values = pool_config(instance->pool)->values;
-
-	if (!(alive & 1u << instance->state))
-		return -EHOSTDOWN;
-	if (instance->unfinished >= poolfs_number(values, "queue_limit"))
-		return -EAGAIN;
-	return 0;
-}
-
-/* Forgets a run: on both sides, and in the tree. */
-static void forget(struct instance *instance, struct run *run)
-{
-	TAILQ_REMOVE(&instance->runs, run, entry);
-	if (run->submitted && !run_ended(run))
-		instance->unfinished--;
-	if (run->submitted)
-		shim_send(instance->shim, FRAME_RUN_FORGET, run->id, NULL, 0);
-	run_remove(run);
-}
-
-/* Forgets the oldest finished numbered runs beyond runs_kept. */
-static void forget_old(struct instance *instance)
-{
-	int64_t keep = poolfs_number(pool_config(instance->pool)->values, "runs_kept");
-	struct run *run = TAILQ_FIRST(&instance->runs);
-
-	while (run && instance->finished_numbered > keep) {
-		struct run *next = TAILQ_NEXT(run, entry);
-
-		if (!run->named && run_ended(run) && strcmp(run->name, instance->last) != 0) {
-			instance->finished_numbered--;
-			forget(instance, run);
-		}
-		run = next;
-	}
-}
-
-/* Starts a run. */
-void instance_submit(struct instance *instance, struct run *run, const void *text, size_t size)
-{
-	int result = instance_takes_runs(instance);
-
-	if (result < 0) { /* the state changed since it was written */
-		run_lost(run);
-		return;
-	}
-	instance->unfinished++;
-	snprintf(instance->last, sizeof(instance->last), "%s", run->name);
-	run_submit(run, text, size);
-}
-
-/* Makes and starts a numbered run. */
-int instance_run(struct instance *instance, const void *text, size_t size, struct run **out)
-{
-	char name[24];
-	struct run *run;
-	int result = instance_takes_runs(instance);
-
-	if (result < 0)
-		return result;
-	snprintf(name, sizeof(name), "%llu", (unsigned long long)instance->next_number);
-	result = run_new(instance, name, false, instance->next_run, &run);
-	if (result < 0)
-		return result;
-	instance->next_number++;
-	instance->next_run++;
-	TAILQ_INSERT_TAIL(&instance->runs, run, entry);
-	instance_submit(instance, run, text, size);
-	*out = run;
-	return 0;
-}
-
-/* Counts; the shim told it. */
-void instance_run_ended(struct instance *instance, struct run *run)
-{
-	instance->unfinished--;
-	if (!run->named) {
-		instance->finished_numbered++;
-		forget_old(instance);
-	}
-}
-
-/* directory.child: a run by name */
-static struct object *instance_child(struct object *object, const char *name)
-{
-	struct instance *instance = container_of(object, struct instance, object);
-	struct run *run;
-
-	TAILQ_FOREACH(run, &instance->runs, entry)
-		if (strcmp(run->name, name) == 0)
-			return &run->object;
-	return NULL;
-}
-
-/* directory.each */
-static void instance_each(struct object *object, directory_add *add, void *data)
-{
-	struct instance *instance = container_of(object, struct instance, object);
-	struct run *run;
-
-	TAILQ_FOREACH(run, &instance->runs, entry)
-		add(data, run->name, &run->object);
-}
-
-/* directory.mkdir: a run with a name of one's own. Numbers are ours to give. */
-static int instance_mkdir(struct object *object, const char *name, const struct request *request,
-	struct object **child)
-{
-	struct instance *instance = container_of(object, struct instance, object);
-	struct run *run;
-
-	if (instance_child(object, name))
-		return -EEXIST;
-	if (!text_is_name(name) || strspn(name, "0123456789") == strlen(name))
-		return -EINVAL;
-	int result = instance_takes_runs(instance);
-	if (result == 0)
-		result = run_new(instance, name, true, instance->next_run, &run);
-	if (result < 0)
-		return result;
-	instance->next_run++;
-	TAILQ_INSERT_TAIL(&instance->runs, run, entry);
-	*child = &run->object;
-	return 0;
-}
-
-/* directory.rmdir: stops and forgets a run */
-static int instance_rmdir(struct object *object, const char *name)
-{
-	struct instance *instance = container_of(object, struct instance, object);
-	struct object *child = instance_child(object, name);
-
-	if (!child)
-		return -ENOENT;
-	struct run *run = container_of(child, struct run, object);
-	if (strcmp(run->name, instance->last) == 0)
-		instance->last[0] = '\0';
-	if (!run->named && run_ended(run))
-		instance->finished_numbered--;
-	forget(instance, run);
-	return 0;
-}
-
-/* directory.stat: it belongs to who made it, and to nobody else */
-static void instance_stat(struct object *object, struct stat *stat)
-{
-	struct instance *instance = container_of(object, struct instance, object);
-
-	stat->st_mode = S_IFDIR | 0700;
-	stat->st_uid = instance->uid;
-	stat->st_gid = instance->gid;
-	stat->st_atim = stat->st_mtim = instance->changed;
-	stat->st_ctim = instance->created;
-}
-
-/* directory.features */
-static uint32_t instance_features(struct object *object)
-{
-	struct instance *instance = container_of(object, struct instance, object);
-
-	return pool_config(instance->pool)->kind->features;
-}
-
-const struct directory instance_directory = {
-	.controls = instance_controls,
-	.children_in = "runs",
-	.stat = instance_stat,
-	.child = instance_child,
-	.each = instance_each,
-	.mkdir = instance_mkdir,
-	.rmdir = instance_rmdir,
-	.features = instance_features,
-};
 
 /* One line for the top's `status`. */
 void instance_status_row(struct instance *instance, struct text *text)

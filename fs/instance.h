@@ -42,6 +42,7 @@ struct instance {
 	unsigned unfinished;		/* runs that were submitted and have not ended */
 	unsigned finished_numbered;	/* runs that may be forgotten */
 	uint64_t next_run;		/* in the protocol */
+	uint64_t submissions;		/* how many runs were ever started */
 	uint64_t next_number;		/* of cmd's runs */
 	char last[TEXT_NAME_MAX + 1];	/* the newest run's name; "" */
 };
@@ -70,11 +71,15 @@ struct shim *instance_shim(struct instance *instance);
 
 /* Whether a command may be written now: 0, -EHOSTDOWN, or -EAGAIN when the queue is full. */
 int instance_takes_runs(struct instance *instance);
-/* Starts a numbered run. 0 or a negative errno. */
+/* Starts a numbered run, whose text a write has taken. 0, or -ENFILE. */
 int instance_run(struct instance *instance, const void *text, size_t size, struct run **run);
 /* Starts a run that mkdir made. */
 void instance_submit(struct instance *instance, struct run *run, const void *text, size_t size);
 /* A run ended: old ones may be forgotten. */
 void instance_run_ended(struct instance *instance, struct run *run);
+/* The machine is gone: runs that have not ended are lost. */
+void instance_lose_runs(struct instance *instance);
+/* Takes every run out of the tree. */
+void instance_remove_runs(struct instance *instance);
 
 #endif

@@ -123,7 +123,7 @@ static void ctl_show(struct object *object, struct text *text)
 	text_printf(text, "stop\n");
 }
 
-/* ctl, written: "stop" ends every run that has been submitted */
+/* ctl, written: "stop" ends every run */
 static int ctl_store(struct object *object, const char *data, size_t size)
 {
 	struct instance *instance = instance_of(object);
@@ -132,8 +132,7 @@ static int ctl_store(struct object *object, const char *data, size_t size)
 	if (!control_is_word(data, size, "stop"))
 		return -EINVAL;
 	TAILQ_FOREACH(run, &instance->runs, entry)
-		if (run->submitted && !run_ended(run))
-			shim_send(instance->shim, FRAME_RUN_STOP, run->id, NULL, 0);
+		run_stop(run);
 	return 0;
 }
 

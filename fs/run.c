@@ -20,8 +20,8 @@ static const char *const state_names[RUN_STATES] = {
 	[RUN_LOST] = "lost",
 };
 
-/* What `exit` shows for a run whose machine went away. */
-#define STATUS_LOST 255
+/* What `exit` shows for a run whose command gave no status. */
+#define STATUS_NONE 255
 
 /* The run of an object of that type. */
 static struct run *run_of(struct object *object)
@@ -66,8 +66,7 @@ static int ctl_store(struct object *object, const char *data, size_t size)
 
 	if (!control_is_word(data, size, "stop"))
 		return -EINVAL;
-	if (run->instance && run->submitted && !run_ended(run))
-		shim_send(instance_shim(run->instance), FRAME_RUN_STOP, run->id, NULL, 0);
+	run_stop(run);
 	return 0;
 }
 
@@ -242,6 +241,27 @@ bool run_told_spool(struct run *run, const struct frame_spool *notice)
 	}
 }
 
+/* Opens what open files may still want to read. */
+void run_hold(struct run *run)
+{
+	if (run->object.refs == 1)
+		return;
+	spooled_hold(&run->output);
+	spooled_hold(&run->out);
+	spooled_hold(&run->err);
+}
+
+/* Stops. A run whose command was not written yet ends at once, and takes none any more. */
+void run_stop(struct run *run)
+{
+	if (run_ended(run))
+		return;
+	if (run->submitted)
+		shim_send(instance_shim(run->instance), FRAME_RUN_STOP, run->id, NULL, 0);
+	else
+		finish(run, RUN_STOPPED, STATUS_NONE);
+}
+
 /* The shim says how far the run is. */
 bool run_told_state(struct run *run, const struct frame_run_state *notice)
 {
@@ -262,7 +282,7 @@ bool run_told_state(struct run *run, const struct frame_run_state *notice)
 void run_lost(struct run *run)
 {
 	if (!run_ended(run))
-		finish(run, RUN_LOST, STATUS_LOST);
+		finish(run, RUN_LOST, STATUS_NONE);
 }
 
 /* Takes the run out of the tree. */

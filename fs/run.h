@@ -22,6 +22,8 @@ struct run {
 	uint64_t id;			/* in the protocol */
 	bool named;
 	bool submitted;
+	uint64_t order;			/* of the submission among the instance's */
+	struct handle *writer;		/* the open file of `cmd` that the text comes from; not owned */
 	char name[TEXT_NAME_MAX + 1];	/* also of a numbered one, as digits */
 	enum run_state state;
 	struct text command;
@@ -37,10 +39,15 @@ extern const struct directory run_directory;
 
 /* A run that has not started. name is copied. 0 or -ENFILE. */
 int run_new(struct instance *instance, const char *name, bool named, uint64_t id, struct run **run);
-/* The run is forgotten: its node ends; open files read on what there is. */
+/* The run is forgotten: its node ends; open files read on what there is, see run_hold. */
 void run_remove(struct run *run);
 /* Gives the command, text (size bytes), to the instance's shim. Once. */
 void run_submit(struct run *run, const void *text, size_t size);
+
+/* Before the shim is told to remove the run's spools: files that are open will read on. */
+void run_hold(struct run *run);
+/* Stops it, as `ctl` does; harmless after the end. */
+void run_stop(struct run *run);
 
 /* What the shim told. false: it broke the protocol. */
 bool run_told_spool(struct run *run, const struct frame_spool *notice);

@@ -13,6 +13,7 @@ static ssize_t spooled_source(struct stream *stream, uint64_t *offset, void *buf
 void spooled_init(struct spooled *spooled, int directory, const char *name)
 {
 	spooled->reader = NULL;
+	spooled->held = false;
 	spooled->directory = directory;
 	snprintf(spooled->name, sizeof(spooled->name), "%s", name);
 	stream_init(&spooled->stream, spooled_source, spooled);
@@ -26,6 +27,14 @@ void spooled_done(struct spooled *spooled)
 	spooled->reader = NULL;
 }
 
+/* Opens. Where that fails, or nothing was ever written, reads tell. */
+void spooled_hold(struct spooled *spooled)
+{
+	spooled->held = true;
+	if (!spooled->reader)
+		spool_reader_new(spooled->directory, spooled->name, &spooled->reader);
+}
+
 /* Reads, opening and closing the file as needed. */
 ssize_t spooled_read(struct spooled *spooled, uint64_t *offset, void *buffer, size_t size)
 {
@@ -37,7 +46,7 @@ ssize_t spooled_read(struct spooled *spooled, uint64_t *offset, void *buffer, si
 	}
 	ssize_t got = spool_read(spooled->reader, offset, buffer, size);
 	bool last = got >= 0 && *offset + (size_t)got >= spooled->stream.end;
-	if (spooled->stream.ended && last) {
+	if (spooled->stream.ended && last && !spooled->held) {
 		spool_reader_free(spooled->reader);
 		spooled->reader = NULL;
 	}

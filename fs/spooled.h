@@ -13,6 +13,7 @@
 struct spooled {
 	struct stream stream;
 	struct spool_reader *reader;
+	bool held;		/* reader stays until the end */
 	int directory;		/* descriptor of the instance's directory, not owned */
 	char name[40];		/* of the file */
 };
@@ -20,6 +21,9 @@ struct spooled {
 /* name is copied; directory must stay open as long as the stream is read. */
 void spooled_init(struct spooled *spooled, int directory, const char *name);
 void spooled_done(struct spooled *spooled);
+
+/* Opens the file, if there is one, and keeps it open: it is about to be unlinked. */
+void spooled_hold(struct spooled *spooled);
 
 /* As stream_source, for a stream that is put together of several spools. */
 ssize_t spooled_read(struct spooled *spooled, uint64_t *offset, void *buffer, size_t size);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -396,8 +397,9 @@ void tree_close_all(void)
 void tree_poll(struct request *request, struct handle *handle, struct poller *poller)
 {
 	if (handle->object->type == OBJECT_FILE) {
+		/* ENOSYS would end poll for the whole mount. */
 		poller_free(poller);
-		request_error(request, -ENOSYS);
+		request_poll(request, POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM);
 		return;
 	}
 	control_poll(handle, request, poller);

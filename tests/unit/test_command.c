@@ -220,6 +220,20 @@ static void lines_of_one_writer_are_one_command(void **state)
 	expect_commands("a\nb|c|");
 }
 
+static void what_a_child_adds_belongs_to_the_text(void **state)
+{
+	struct handle *handle = open_file(cmd, O_WRONLY);
+
+	puts_at(handle, "a\n", 0, 7);
+	puts_at(handle, "b\n", 2, 8);
+	flush(handle, 8);
+	puts_at(handle, "c\n", 4, 7);
+	expect_commands("");
+	flush(handle, 7);
+	expect_commands("a\nb\nc\n|");
+	release(handle);
+}
+
 static void nothing_written_runs_nothing(void **state)
 {
 	struct handle *handle = open_file(cmd, O_WRONLY | O_TRUNC);
@@ -261,7 +275,10 @@ static void refusals_come_from_write(void **state)
 
 	memset(big, 'x', PROTOCOL_COMMAND_MAX + 1);
 	assert_int_equal(put(handle, "a\0b", 3, 0, 7), -EINVAL);
+	assert_int_equal(puts_at(handle, "the rest", 3, 7), -EINVAL);
+	flush(handle, 7);
 	assert_int_equal(put(handle, big, PROTOCOL_COMMAND_MAX + 1, 0, 7), -EFBIG);
+	flush(handle, 7);
 	assert_int_equal(put(handle, big, PROTOCOL_COMMAND_MAX, 0, 7), PROTOCOL_COMMAND_MAX);
 	assert_int_equal(put(handle, big, 1, 0, 7), -EFBIG);
 	flush(handle, 7);
@@ -272,6 +289,8 @@ static void refusals_come_from_write(void **state)
 	}
 	assert_int_equal(puts_at(handle, "x", 0, 7), -EAGAIN);
 	end_run(2);
+	assert_int_equal(puts_at(handle, "x", 0, 7), -EAGAIN);
+	flush(handle, 7);
 	assert_int_equal(puts_at(handle, "y", 0, 7), 1);
 	release(handle);
 	expect_commands("x|x|x|y|");
@@ -367,6 +386,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_shell_closes_once_before_it_writes),
 		TEST(lines_of_one_writer_are_one_command),
+		TEST(what_a_child_adds_belongs_to_the_text),
 		TEST(nothing_written_runs_nothing),
 		TEST(the_descriptor_that_wrote_reads_the_number),
 		TEST(refusals_come_from_write),
