@@ -65,7 +65,8 @@ static bool request_sizes_valid(const struct file_request *request, size_t size)
 		return false;
 	if (request->attr.size > INT64_MAX || request->offset > INT64_MAX)
 		return false;
-	return sizeof(*request) + request->path_size + request->path2_size + request->data_size == size;
+	return size - sizeof(*request) ==
+		(size_t)request->path_size + request->path2_size + request->data_size;
 }
 
 /* Whether the request carries what its operation needs, and nothing else. */
@@ -76,7 +77,9 @@ static bool call_valid(const struct file_call *call)
 
 	if (!files_path_valid(call->path, request->path_size))
 		return false;
-	if ((rules[op].handle && request->handle == 0) || (rules[op].name && request->path_size == 0))
+	if (rules[op].handle && request->handle == 0)
+		return false;
+	if (rules[op].name && request->path_size == 0)
 		return false;
 	if (request->data_size > 0 && !rules[op].data)
 		return false;

@@ -276,9 +276,10 @@ static int link_queue(struct frame_link *link, const uv_buf_t *parts, int count,
 	piece->link = link;
 	for (int i = 0; i < count; i++) {
 		size_t skip = sent < parts[i].len ? sent : parts[i].len;
-		if (parts[i].len > skip)
-			memcpy(piece->bytes + piece->size, parts[i].base + skip, parts[i].len - skip);
-		piece->size += parts[i].len - skip;
+		size_t left = parts[i].len - skip;
+		if (left > 0)
+			memcpy(piece->bytes + piece->size, parts[i].base + skip, left);
+		piece->size += left;
 		sent -= skip;
 	}
 	uv_buf_t whole = uv_buf_init(piece->bytes, (unsigned)piece->size);

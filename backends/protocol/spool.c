@@ -255,7 +255,7 @@ static int read_ring(struct spool_reader *reader, char *buffer, size_t size, uin
 	return result;
 }
 
-/* One attempt of spool_read; -EAGAIN when the header was not in order, or the writer overtook us. */
+/* One attempt of spool_read; -EAGAIN when the header was not in order, or the writer was faster. */
 static ssize_t read_once(struct spool_reader *reader, uint64_t *offset, char *buffer, size_t size)
 {
 	uint64_t before[2], after[2];

@@ -75,7 +75,9 @@ static int daemon_frame(void *data, const struct frame_header *header, const voi
 	if (header->type >= sizeof(rules) / sizeof(*rules) || !rules[header->type].take)
 		return -EPROTO;
 	const struct frame_rule *rule = &rules[header->type];
-	if (header->size < rule->least || header->size > rule->most || rule->id != (header->id != 0))
+	if (header->size < rule->least || header->size > rule->most)
+		return -EPROTO;
+	if (rule->id != (header->id != 0))
 		return -EPROTO;
 	if (!shim->daemon.greeted && header->type != FRAME_HELLO)
 		return -EPROTO;

@@ -19,7 +19,7 @@ enum door_step {
 };
 
 struct door {
-	struct poolfs_backend backend;	/* a copy, with NULL in slots that are newer than the backend */
+	struct poolfs_backend backend;	/* a copy, NULL in slots newer than the backend */
 	struct poolfs_machine *machine;
 	void *state;			/* the backend's */
 	enum door_step step;
@@ -34,8 +34,8 @@ struct door {
 static int check_table(const struct poolfs_backend *backend, struct poolfs_err *err)
 {
 	if (backend->abi != POOLFS_ABI)
-		return poolfs_err_set(err, -EINVAL, "the backend was built for interface %u, not %u",
-			backend->abi, POOLFS_ABI);
+		return poolfs_err_set(err, -EINVAL,
+			"the backend was built for interface %u, not %u", backend->abi, POOLFS_ABI);
 	if (backend->size < offsetof(struct poolfs_backend, address) ||
 		backend->size > sizeof(*backend))
 		return poolfs_err_set(err, -EINVAL, "the backend's table has an unknown size");
@@ -178,7 +178,8 @@ int door_address(struct door *door, struct poolfs_address *address, struct poolf
 	if (result < 0)
 		return result;
 	if (!found.host || !found.host[0] || found.port == 0)
-		return poolfs_err_set(err, -EINVAL, "the backend gave an address without host or port");
+		return poolfs_err_set(err, -EINVAL,
+			"the backend gave an address without host or port");
 	*address = found;
 	return 0;
 }

@@ -202,9 +202,9 @@ static uint64_t life_delay(struct life *life)
 	return delay;
 }
 
-/* The transport has no connection: what follows, follows from the timer, outside its call. A machine
- * that ends, or panics, closes the connection just before that is seen: so `lost` too is only said
- * when the first attempt to rebuild is due. */
+/* The transport has no connection: what follows, follows from the timer, outside its call. A
+ * machine that ends, or panics, closes the connection just before that is seen: so `lost` too is
+ * only said when the first attempt to rebuild is due. */
 static void life_down(void *data, bool fatal, const char *reason)
 {
 	struct shim *shim = data;

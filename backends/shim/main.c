@@ -67,7 +67,7 @@ static void close_others(void)
 static int fill_standard(void)
 {
 	for (int fd = 0; fd <= 2; fd++)
-		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
 			return complain("/dev/null", strerror(errno));
 	return 0;
 }
@@ -130,7 +130,8 @@ static int write_pid(void)
 	int synced = fsync(fd);
 	close(fd);
 	if (count != size || synced < 0 || rename("shim.pid.new", "shim.pid") < 0)
-		return complain("shim.pid", count >= 0 && count != size ? "short write" : strerror(errno));
+		return complain("shim.pid", count >= 0 && count < size ? "disk full"
+								       : strerror(errno));
 	return 0;
 }
 

@@ -13,8 +13,8 @@ typedef void op_done(void *data, int result, const char *text);
 
 struct poolfs_op *op_new(struct uv_loop_s *loop, op_done *done, void *data);
 
-/* Asks the backend to hurry; done is still called. Calls the backend's cancel function at once (or as
- * soon as it names one), the first time. */
+/* Asks the backend to hurry; done is still called. Calls the backend's cancel function at once
+ * (or as soon as it names one), the first time. */
 void op_cancel(struct poolfs_op *op);
 
 /* Nobody waits any more: done is not called. The op still frees itself when it is completed. */

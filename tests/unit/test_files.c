@@ -133,7 +133,8 @@ static void entries_go_around(void **state)
 		files_entry_append(&page, &attr, names[i], strlen(names[i]));
 	}
 	for (uint32_t i = 0; i < 5; i++) {
-		assert_int_equal(files_entry_next(page.data, page.size, &position, &entry, &name), 1);
+		assert_int_equal(1, files_entry_next(page.data, page.size, &position, &entry,
+			&name));
 		assert_int_equal(entry->attr.mode, i);
 		assert_int_equal(entry->name_size, strlen(names[i]));
 		assert_memory_equal(name, names[i], entry->name_size);

@@ -235,7 +235,8 @@ static void a_new_daemon_replaces_the_old(void **state)
 
 static void garbage_only_ends_the_connection(void **state)
 {
-	static const struct frame_hello other = { .version = 77 }, good = { .version = PROTOCOL_VERSION };
+	static const struct frame_hello other = { .version = 77 };
+	static const struct frame_hello good = { .version = PROTOCOL_VERSION };
 	static char large[PROTOCOL_COMMAND_MAX + 1];
 	static const struct file_request unknown = { .op = 1000 }, root = { .op = FILE_GETATTR };
 	static const struct {
@@ -375,7 +376,9 @@ static void large_requests_wait_for_each_other(void **state)
 	instance_ready();
 	for (uint64_t id = 1; id <= 50; id++)
 		send_file(id, request);
-	request = (struct file_request){ .op = FILE_WRITE, .handle = 1, .data_size = FILES_DATA_MAX };
+	request.op = FILE_WRITE;
+	request.length = 0;
+	request.data_size = FILES_DATA_MAX;
 	memcpy(payload, &request, sizeof(request));
 	for (uint64_t id = 51; id <= 100; id++)
 		send_frame(FRAME_FILE, id, payload, sizeof(payload));
