@@ -14,6 +14,9 @@
 #define LIMIT_SESSION	30000u	/* the first channel: commands work from then on */
 #define LIMIT_FILES	15000u	/* subsystem, version and root of the file requests */
 
+/* Each answer of the agent, for which the whole process waits. */
+#define LIMIT_AGENT	5000
+
 /* No answer to a file request: the connection is given up. Counted from the moment the request was
  * sent, or from the last answer to another one. */
 #define LIMIT_ANSWER	10000u

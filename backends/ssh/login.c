@@ -58,7 +58,7 @@ static int turn_handshake(struct login *login)
 		if (result < 0)
 			return result;
 	}
-	int result = libssh2_session_handshake(session->ssh, wire_fd(session->wire));
+	int result = libssh2_session_handshake(session->ssh, session->fd);
 
 	if (result == LIBSSH2_ERROR_EAGAIN)
 		return -EAGAIN;
@@ -106,11 +106,7 @@ static int agent_open(struct login *login)
 	return libssh2_agent_get_identity(agent, &login->identity, NULL) ? -ENOKEY : 0;
 }
 
-/*
- * The agent's keys, one after the other. Talking to the agent blocks: libssh2 gives no other way,
- * and another thread must not use the session. The agent is a local process that answers at once,
- * unless it asks its user to confirm a key.
- */
+/* The agent's keys, one after the other. This blocks while the agent answers, see session.c. */
 static int turn_agent(struct login *login)
 {
 	struct session *session = login->session;

@@ -3,13 +3,17 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "backends/base/text.h"
+#include "backends/ssh/bounds.h"
 
 #include "backends/base/text.h"
+#include "backends/ssh/bounds.h"
 
 /* Asks for a turn. */
 void session_wake(struct session *session)
@@ -51,12 +55,35 @@ void session_lose(struct session *session, bool fatal, const char *format, ...)
 	session_wake(session);
 }
 
+/*
+ * libssh2 talks to the agent through the same callbacks, on the agent's own socket, and
+ * blocks on it. This bounds each wait. Another thread is no way out, as it must not use
+ * the session; the agent is a local process that answers at once, unless it asks its user
+ * to confirm a key.
+ */
+static int agent_wait(libssh2_socket_t fd, short events)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = events };
+	int count;
+
+	do
+		count = poll(&poll_fd, 1, LIMIT_AGENT);
+	while (count < 0 && errno == EINTR);
+	return count > 0 ? 0 : count ? -errno : -ETIMEDOUT;
+}
+
 /* libssh2 wants to send: all is taken, see wire.h. */
 static ssize_t callback_send(libssh2_socket_t fd, const void *data, size_t size, int flags,
 	void **abstract)
 {
 	struct session *session = *abstract;
 
+	if (fd != session->fd) {
+		int error = agent_wait(fd, POLLOUT);
+		ssize_t sent = error ? error : send(fd, data, size, flags | MSG_NOSIGNAL);
+
+		return sent < 0 && !error ? -errno : sent;
+	}
 	wire_send(session->wire, data, size);
 	return (ssize_t)size;
 }
@@ -68,6 +95,12 @@ static ssize_t callback_receive(libssh2_socket_t fd, void *data, size_t size, in
 {
 	struct session *session = *abstract;
 
+	if (fd != session->fd) {
+		int error = agent_wait(fd, POLLIN);
+		ssize_t got = error ? error : recv(fd, data, size, flags);
+
+		return got < 0 && !error ? -errno : got;
+	}
 	return session->lost ? -ECONNRESET : wire_receive(session->wire, data, size);
 }
 
@@ -147,6 +180,7 @@ int session_begin(struct session *session)
 	session->ssh = libssh2_session_init_ex(NULL, NULL, NULL, session);
 	if (!session->ssh)
 		return -ENOMEM;
+	session->fd = wire_fd(session->wire);
 	libssh2_session_set_blocking(session->ssh, 0);
 	set_callbacks(session->ssh);
 	prefer_fast(session);

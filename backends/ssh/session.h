@@ -16,6 +16,7 @@
 struct session {
 	LIBSSH2_SESSION *ssh;	/* NULL before the handshake */
 	struct wire *wire;	/* NULL while there is no connection */
+	int fd;			/* of the wire, as libssh2 knows it */
 	bool lost;		/* to be ended: reason says why */
 	bool fatal;		/* trying again cannot help */
 	bool muted;		/* the transport was freed: no callbacks to its user any more */

@@ -9,7 +9,8 @@
 # authorized_keys, sshd_config and known_hosts. A host_key or authorized_keys that is there is
 # used. CONFIG-LINEs go first into the configuration ("MaxSessions 3"). It waits until the
 # server listens and prints "PORT PID"; the same stand in DIRECTORY/port and DIRECTORY/pid.
-# With SSHD_PORT set it listens there, or fails. DIRECTORY/log is the server's log.
+# With SSHD_PORT set it listens there, or fails. SSHD_SFTP is the program for SFTP in place of the
+# server's own, or "none". DIRECTORY/log is the server's log.
 #
 # Exit status 77: there is no OpenSSH server on this machine.
 set -eu
@@ -62,9 +63,9 @@ write_config() {
 	SetEnv SHLVL=2
 	PasswordAuthentication no
 	PermitRootLogin prohibit-password
-	Subsystem sftp internal-sftp
 	AcceptEnv LC_*
 	END
+	[ "${SSHD_SFTP:-}" = none ] || echo "Subsystem sftp ${SSHD_SFTP:-internal-sftp}"
 }
 
 listens() {

@@ -112,7 +112,8 @@ void transport_again(struct fixture *fixture, const char *const *keys)
 	fixture->values = values_new(tables);
 	for (; keys && keys[0]; keys += 2) {
 		key_set |= !strcmp(keys[0], "ssh_key");
-		set(fixture, keys[0], keys[1]);
+		if (*keys[1])
+			set(fixture, keys[0], keys[1]);
 	}
 	snprintf(id, sizeof(id), "%s/id", fixture->directory);
 	if (!key_set)
