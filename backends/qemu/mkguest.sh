@@ -6,7 +6,7 @@
 set -eu
 
 # Changes whenever what is built changes, so that an older image is made anew.
-recipe=3
+recipe=4
 # virtio for QEMU's devices; pvpanic reports a panic to QEMU; button is its power button.
 modules="virtio_pci virtio_mmio virtio_net virtio_blk virtio-rng pvpanic-pci pvpanic-mmio button"
 wanted=
@@ -349,26 +349,27 @@ hostname -F /etc/hostname
 ip link set lo up
 for path in /sys/class/net/*; do
 	[ "${path##*/}" = lo ] && continue
-	ip link set "${path##*/}" up
 	udhcpc -S -t 5 -T 1 -A 5 -i "${path##*/}" -s /etc/dhcp >/dev/null 2>&1 &
 done
 dropbearkey -t ed25519 -f /etc/dropbear/host_key >/dev/null 2>&1
 END
 	cat >"$root/etc/dhcp" <<'END'
 #!/bin/sh
-# Called by udhcpc. Without an answer the first interface gets what QEMU's user network expects.
+# Called by udhcpc. Until there is an answer, the first interface has what QEMU's user network gives
+# anyway: a request that is lost while the link comes up costs a second.
 case $1 in
 deconfig)
+	[ "$interface" = eth0 ] && ip addr add 10.0.2.15/24 dev eth0 2>/dev/null
 	ip link set "$interface" up
 	;;
 leasefail)
-	[ "$interface" = eth0 ] || exit 0
-	ip addr add 10.0.2.15/24 dev eth0 2>/dev/null || exit 0
-	ip route add default via 10.0.2.2
+	[ "$interface" = eth0 ] && ip route add default via 10.0.2.2 2>/dev/null
 	;;
 bound | renew)
-	ip addr flush dev "$interface"
-	ip addr add "$ip/${mask:-24}" dev "$interface"
+	if ! ip -4 addr show dev "$interface" | grep -q " $ip/${mask:-24} "; then
+		ip addr flush dev "$interface"
+		ip addr add "$ip/${mask:-24}" dev "$interface"
+	fi
 	[ -n "$router" ] && ip route replace default via "${router%% *}"
 	: >/etc/resolv.conf
 	for server in $dns; do echo "nameserver $server" >>/etc/resolv.conf; done
