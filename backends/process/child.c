@@ -55,12 +55,14 @@ static void close_handles(struct child *child)
 			uv_close(handles[i], on_closed);
 }
 
+/* Hands output on while the owner wants it. */
 static void deliver(struct child *child, const void *bytes, ssize_t size)
 {
 	if (size > 0 && child->output && !child->released)
 		child->output(child->data, bytes, (size_t)size);
 }
 
+/* Lends the one buffer: libuv reads and delivers before it asks again. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
 	struct child *child = handle->data;
@@ -68,6 +70,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 	*buf = uv_buf_init(child->buffer, sizeof(child->buffer));
 }
 
+/* Output came, or its end. */
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
 {
 	deliver(stream->data, buf->base, size);
@@ -111,6 +114,7 @@ static void send_signal(struct child *child, int signal)
 		kill(child->process.pid, signal);
 }
 
+/* The grace or the limit is over. */
 static void on_time(uv_timer_t *timer)
 {
 	send_signal(timer->data, SIGKILL);
@@ -153,6 +157,7 @@ static char *inherited(const char *name, const char *fallback)
 	return value ? memory_format("%s=%s", name, value) : NULL;
 }
 
+/* The child's environment: what the caller adds, then ours. */
 static char **make_environment(const char *const *more)
 {
 	static const char *const names[][2] = { { "PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin" },
@@ -171,6 +176,7 @@ static char **make_environment(const char *const *more)
 	return words;
 }
 
+/* Frees words and their list. */
 static void free_words(char **words)
 {
 	for (size_t i = 0; words[i]; i++)

@@ -21,6 +21,7 @@ static uint32_t get32(const unsigned char *bytes)
 	return be32toh(value);
 }
 
+/* A big-endian number of 8 bytes. */
 static uint64_t get64(const unsigned char *bytes)
 {
 	return (uint64_t)get32(bytes) << 32 | get32(bytes + 4);

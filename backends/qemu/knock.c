@@ -42,23 +42,27 @@ static void last_closed(struct knock *knock)
 		free(knock);
 }
 
+/* A visitor has left; its place can be taken again. */
 static void on_visitor_closed(uv_handle_t *handle)
 {
 	container_of(handle, struct visitor, tcp)->is_open = false;
 	last_closed(handle->data);
 }
 
+/* The timer is closed. */
 static void on_timer_closed(uv_handle_t *handle)
 {
 	last_closed(handle->data);
 }
 
+/* Ends a visit. */
 static void leave(struct visitor *visitor)
 {
 	if (visitor->is_open && !uv_is_closing((uv_handle_t *)&visitor->tcp))
 		uv_close((uv_handle_t *)&visitor->tcp, on_visitor_closed);
 }
 
+/* One buffer for all: nobody looks at what came. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
 	struct knock *knock = handle->data;
@@ -66,6 +70,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 	*buf = uv_buf_init(knock->buffer, sizeof(knock->buffer));
 }
 
+/* The guest spoke, or hung up: its network is up then, but no server. */
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
 {
 	struct knock *knock = stream->data;
@@ -76,6 +81,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
 		knock->answered(knock->data);
 }
 
+/* QEMU accepted, which says nothing of the guest yet. */
 static void on_connected(uv_connect_t *connect, int status)
 {
 	struct visitor *visitor = container_of(connect, struct visitor, connect);

@@ -32,6 +32,7 @@ struct waiting {
 	char bytes[];
 };
 
+/* One of the two handles is closed; the last one takes the memory with it. */
 static void on_handle_closed(uv_handle_t *handle)
 {
 	struct peer *peer = handle->data;
@@ -50,6 +51,7 @@ static void stop_listening(struct peer *peer)
 	unlink(peer->path);
 }
 
+/* Tells the owner of the end, once. */
 static void closed(struct peer *peer, int code)
 {
 	if (peer->is_closed)
@@ -59,6 +61,7 @@ static void closed(struct peer *peer, int code)
 	peer->events->closed(peer->data, code);
 }
 
+/* Lends the one buffer: libuv reads and delivers before it asks again. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
 	struct peer *peer = handle->data;
@@ -66,6 +69,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 	*buf = uv_buf_init(peer->buffer, sizeof(peer->buffer));
 }
 
+/* Bytes came, or the end. */
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
 {
 	struct peer *peer = stream->data;
@@ -76,6 +80,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
 		closed(peer, size == UV_EOF || size == UV_ECONNRESET ? 0 : (int)size);
 }
 
+/* QEMU connects; a second connection cannot come. */
 static void on_connection(uv_stream_t *listener, int status)
 {
 	struct peer *peer = listener->data;
@@ -116,6 +121,7 @@ int peer_listen(struct uv_loop_s *loop, const char *path, const struct peer_even
 	return 0;
 }
 
+/* What waited is on its way, or lost with the connection. */
 static void on_written(uv_write_t *request, int status)
 {
 	free(container_of(request, struct waiting, request));

@@ -146,6 +146,7 @@ static bool has_booted(const struct probe *probe)
 		(strstr(text, "Kernel panic") || strstr(text, "Run /"));
 }
 
+/* Collects the trial's console; NULs would end the text. Success needs no more time. */
 static void on_output(void *data, const void *bytes, size_t size)
 {
 	struct probe *probe = data;
@@ -160,6 +161,7 @@ static void on_output(void *data, const void *bytes, size_t size)
 		child_stop(probe->child, 0, 0);
 }
 
+/* The trial is over, one way or the other. */
 static void on_exited(void *data, int status, int signal)
 {
 	struct probe *probe = data;
@@ -265,6 +267,7 @@ void probe_stop(struct probe *probe)
 		uv_timer_start(&probe->timer, step, 0, 0);
 }
 
+/* The last handle is closed. */
 static void on_timer_closed(uv_handle_t *handle)
 {
 	struct probe *probe = handle->data;

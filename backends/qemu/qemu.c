@@ -138,6 +138,7 @@ static void note_line(struct qemu *qemu, const char *bytes, size_t size)
 	}
 }
 
+/* What QEMU or qemu-img printed. */
 static void on_child_output(void *data, const void *bytes, size_t size)
 {
 	struct qemu *qemu = data;
@@ -187,6 +188,7 @@ static void on_shutdown(struct qemu *qemu, const json_t *about)
 		child_stop(qemu->child, 0, SHUTDOWN_MS);
 }
 
+/* Why the machine is stopped. */
 static void on_status(void *data, int result, const json_t *value, const char *reason)
 {
 	struct qemu *qemu = data;
@@ -203,6 +205,7 @@ static void on_status(void *data, int result, const json_t *value, const char *r
 			"the host (no space?)");
 }
 
+/* The monitor tells of something. */
 static void on_event(void *data, const char *name, const json_t *about)
 {
 	struct qemu *qemu = data;
@@ -240,6 +243,7 @@ static void launched(struct qemu *qemu)
 	knock_start(qemu->loop, qemu->port, on_answered, qemu, &qemu->knock);
 }
 
+/* The answer to `info usernet`. */
 static void on_usernet(void *data, int result, const json_t *value, const char *reason)
 {
 	struct qemu *qemu = data;
@@ -260,6 +264,7 @@ static void ignore_answer(void *data, int result, const json_t *value, const cha
 {
 }
 
+/* The monitor takes commands. */
 static void on_ready(void *data)
 {
 	struct qemu *qemu = data;
@@ -299,6 +304,7 @@ static void on_console(void *data, const void *bytes, size_t size)
 	poolfs_machine_console(qemu->machine, bytes, size);
 }
 
+/* QEMU's end is seen by its exit. */
 static void on_console_closed(void *data, int code)
 {
 }
@@ -379,6 +385,7 @@ static int launch(struct qemu *qemu, struct poolfs_err *err)
 	return result;
 }
 
+/* Starts QEMU, again where a retry is worth it. */
 static void boot(struct qemu *qemu)
 {
 	struct poolfs_err err = { "" };
@@ -391,6 +398,7 @@ static void boot(struct qemu *qemu)
 		fail(qemu, result, err.text);
 }
 
+/* The overlay is made, or not. */
 static void on_disk_exited(void *data, int status, int signal)
 {
 	struct qemu *qemu = data;
@@ -424,6 +432,7 @@ static void begin(struct qemu *qemu)
 		fail(qemu, result, err.text);
 }
 
+/* It is known whether KVM works. */
 static void on_probed(void *data, bool works, const char *why)
 {
 	struct qemu *qemu = data;
@@ -455,6 +464,7 @@ static int qemu_open(struct poolfs_machine *machine, void **state, struct poolfs
 	return 0;
 }
 
+/* Frees; stop has ended all else. */
 static void qemu_close(void *state)
 {
 	free(state);
@@ -472,6 +482,7 @@ static void on_cancel(void *data)
 	fail(qemu, -ECANCELED, text);
 }
 
+/* Begins with what has to be found out first. */
 static void qemu_start(void *state, struct poolfs_op *op)
 {
 	struct qemu *qemu = state;
@@ -509,6 +520,7 @@ static void qemu_stop(void *state, struct poolfs_op *op)
 	finish_stop(qemu);
 }
 
+/* The forwarded port on the host. */
 static int qemu_address(void *state, struct poolfs_address *address, struct poolfs_err *err)
 {
 	struct qemu *qemu = state;
@@ -519,6 +531,7 @@ static int qemu_address(void *state, struct poolfs_address *address, struct pool
 	return 0;
 }
 
+/* Types into the serial port. */
 static int qemu_console_write(void *state, const void *data, size_t size)
 {
 	struct qemu *qemu = state;

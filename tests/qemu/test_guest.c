@@ -19,6 +19,7 @@
 #include "backends/base/memory.h"
 #include "backends/process/launch.h"
 #include "backends/qemu/qemu.h"
+#include "backends/qemu/trial.h"
 #include "tests/qemu/machine.h"
 
 /* A boot without KVM, on a machine that does much else. */
@@ -93,6 +94,11 @@ static void finish(struct poolfs_machine *machine)
 	machine_close(machine);
 }
 
+static bool is_launched(void *machine)
+{
+	return machine_status(machine, "pid") != NULL;
+}
+
 static void boots_and_logs_in(void **state)
 {
 	struct poolfs_machine *machine = open_guest(NULL);
@@ -107,9 +113,53 @@ static void boots_and_logs_in(void **state)
 	assert_string_equal(out.data, "hello\n/root\none\n");
 	assert_int_equal(guest_run(machine, "exit 7", &out), 7);
 	assert_int_equal(machine->ends, 0);
+	assert_int_equal(access("qemu-console.sock", F_OK), -1);
+	assert_int_equal(access("qemu-qmp.sock", F_OK), -1);
 	text_done(&out);
 	finish(machine);
-	assert_int_equal(access("qemu-console.sock", F_OK), -1);
+}
+
+/* QEMU runs with its filter of system calls, where it has one. */
+static void qemu_is_in_its_sandbox(void **state)
+{
+	struct poolfs_machine *machine = open_guest(NULL);
+	struct text out = { 0 };
+
+	machine_start(machine);
+	machine_wait(machine, is_launched, machine, 60, "QEMU");
+	char *path = memory_format("/proc/%s/status", machine_status(machine, "pid"));
+	const char *const argv[] = { "grep", "Seccomp:", path, NULL };
+	machine_run(machine, argv, &out);
+	if (!machine->log.data || !strstr(machine->log.data, "no sandbox"))
+		assert_string_equal(out.data, "Seccomp:\t2\n");
+	free(path);
+	text_done(&out);
+	finish(machine);
+}
+
+/* A disk without kernel; its boot sector prints a line and resets. */
+static void a_disk_boots(void **state)
+{
+	struct utsname host;
+	struct poolfs_err err = { "" };
+	char *path = memory_format("%s/poolfs-test-disk.%d",
+		getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int)getpid());
+	char *disk = memory_format("disk=%s", path);
+	const char *const settings[] = { disk, "disk_format=raw", NULL };
+
+	uname(&host);
+	if (strcmp(host.machine, "x86_64") == 0) {
+		assert_int_equal(trial_write(path, &err), 0);
+		struct poolfs_machine *machine = machine_open(settings);
+		machine_start(machine);
+		machine_wait(machine, machine_has_ended, machine, BOOT_SECONDS, "the end");
+		assert_string_equal(machine->console.data, TRIAL_SIGN "\n");
+		assert_non_null(strstr(machine->end, "reset itself"));
+		finish(machine);
+		unlink(path);
+	}
+	free(path);
+	free(disk);
 }
 
 /* Does a command in the guest that speaks to this port of the host hear what is said there? */
@@ -161,11 +211,6 @@ static void end_of_qemu_is_noticed(void **state)
 	machine_stop(machine);
 	assert_int_equal(machine->ends, 1);
 	machine_close(machine);
-}
-
-static bool is_launched(void *machine)
-{
-	return machine_status(machine, "pid") != NULL;
 }
 
 static void end_of_qemu_during_the_boot_is_noticed(void **state)
@@ -321,6 +366,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(boots_and_logs_in),
+		cmocka_unit_test(qemu_is_in_its_sandbox),
 		cmocka_unit_test(isolated_guest_does_not_reach_the_host),
 		cmocka_unit_test(end_of_qemu_is_noticed),
 		cmocka_unit_test(end_of_qemu_during_the_boot_is_noticed),
@@ -328,6 +374,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(panic_is_noticed),
 		cmocka_unit_test(early_panic_is_noticed),
 		cmocka_unit_test(disk_is_written_in_an_overlay),
+		cmocka_unit_test(a_disk_boots),
 		cmocka_unit_test(qemu_that_cannot_start_says_why),
 		cmocka_unit_test(stops_at_every_point),
 	};
