@@ -20,7 +20,8 @@
 /* No answer to a file request: the connection is given up. Counted from the moment the request was
  * sent, or from the last answer to another one. */
 #define LIMIT_ANSWER	10000u
-/* The same while an fsync or a close is outstanding: the machine's disk may be slow. */
+/* The same while an fsync, or the close of a file that was written, is outstanding: the machine's disk
+ * may be slow. */
 #define LIMIT_SLOW	120000u
 /* The same, however many other answers come. */
 #define LIMIT_EVER	240000u
@@ -36,7 +37,8 @@
 #define LIMIT_HANDLES	4096u			/* files and directories open at once */
 #define LIMIT_ENTRIES	1000000u		/* of one directory; the listing ends there */
 #define LIMIT_AHEAD	(512u * 1024u)		/* bytes of a directory read ahead */
-#define LIMIT_EXEC	32000u			/* bytes of a command that one packet takes */
+#define LIMIT_EXEC	8000u			/* bytes of a command in one request */
+#define LIMIT_EXEC_OPENSSH 32000u
 
 #define WINDOW_RUN	(2u * 1024u * 1024u)
 #define WINDOW_FILES	(16u * 1024u * 1024u)

@@ -27,8 +27,9 @@ struct transport_run {
 	void *data;
 	enum step step;
 	LIBSSH2_CHANNEL *channel;	/* NULL while queued */
+	struct text text;		/* as it was given; never NULL */
 	struct text command;		/* as it is sent */
-	struct text input;		/* what its standard input gets */
+	bool by_input;			/* the text goes over standard input */
 	size_t fed;			/* bytes of it that are sent */
 	bool stop;
 };
@@ -81,8 +82,8 @@ static void run_free(struct transport_run *run)
 		TAILQ_REMOVE(&exec->active, run, link);
 		exec->active_count--;
 	}
+	text_done(&run->text);
 	text_done(&run->command);
-	text_done(&run->input);
 	free(run);
 }
 
@@ -113,22 +114,29 @@ void exec_done(struct exec *exec)
 	exec->buffer = NULL;
 }
 
-/*
- * A text that one packet does not take (libssh2 sends none above 35,000 bytes) goes over
- * standard input to the same kind of shell with the same option as the server's. The command
- * then finds its standard input at the end, as every other does.
- */
-static void make_command(struct transport_run *run, const char *text, size_t size)
+/* How many bytes of a command the server takes in a request: libssh2 sends no packet above 35,000
+ * bytes, and Dropbear ends the connection at a string above 9,000. */
+static size_t request_limit(struct session *session)
 {
-	static const char loader[] = "exec \"${SHELL:-/bin/sh}\" -c \"$(cat)\"";
+	const char *banner = libssh2_session_banner_get(session->ssh);
 
+	return banner && strstr(banner, "OpenSSH") ? LIMIT_EXEC_OPENSSH : LIMIT_EXEC;
+}
+
+/*
+ * Makes what is sent. A text that is too long for a request goes over standard input, to
+ * the same shell with the same option as the server would use. The command then finds its
+ * standard input at the end, as every other does. This needs a shell that knows "$(cat)".
+ */
+static void make_command(struct transport_run *run)
+{
+	run->command.size = 0;
 	text_printf(&run->command, "%s", run->exec->prefix);
-	if (run->command.size + size <= LIMIT_EXEC) {
-		text_append(&run->command, text, size);
-	} else {
-		text_append(&run->command, loader, strlen(loader));
-		text_append(&run->input, text, size);
-	}
+	run->by_input = run->command.size + run->text.size > request_limit(run->exec->session);
+	if (run->by_input)
+		text_printf(&run->command, "exec \"${SHELL:-/bin/sh}\" -c \"$(cat)\"");
+	else
+		text_append(&run->command, run->text.data, run->text.size);
 }
 
 /* Queues a command. */
@@ -140,7 +148,7 @@ struct transport_run *exec_add(struct exec *exec, const char *text, size_t size,
 	run->exec = exec;
 	run->events = events;
 	run->data = data;
-	make_command(run, text, size);
+	text_append(&run->text, text, size);
 	TAILQ_INSERT_TAIL(&exec->queued, run, link);
 	session_wake(exec->session);
 	return run;
@@ -165,8 +173,7 @@ static bool send_term(struct transport_run *run)
 	return true;
 }
 
-/* The server closed the channel of a command that it had not accepted. A channel that was open ahead
- * may have been closed for idling: the command never ran and gets another one. */
+/* A command that the server did not accept never ran; it gets another channel. */
 static int start_again(struct transport_run *run)
 {
 	struct exec *exec = run->exec;
@@ -185,8 +192,9 @@ static int step_starting(struct transport_run *run)
 {
 	struct session *session = run->exec->session;
 	int result = session_result(session, libssh2_channel_process_startup(run->channel, "exec", 4,
-		run->command.data ? run->command.data : "", (unsigned)run->command.size));
+		run->command.data, (unsigned)run->command.size));
 
+	/* A channel that was open ahead may have been closed for idling. */
 	if (result == -EAGAIN && libssh2_channel_eof(run->channel))
 		return start_again(run);
 	if (result == -EIO) {
@@ -208,11 +216,11 @@ static int step_feeding(struct transport_run *run)
 	struct session *session = run->exec->session;
 	int result;
 
-	while (run->fed < run->input.size) {
+	while (run->by_input && run->fed < run->text.size) {
 		if (wire_queued(session->wire) > LIMIT_OUTPUT)
 			return -EAGAIN;
 		result = session_result(session, libssh2_channel_write(run->channel,
-			run->input.data + run->fed, run->input.size - run->fed));
+			run->text.data + run->fed, run->text.size - run->fed));
 		if (result == -EIO)
 			break;
 		if (result <= 0)
@@ -330,6 +338,7 @@ static bool start_queued(struct exec *exec)
 		exec->active_count++;
 		run->channel = channel;
 		run->step = STEP_STARTING;
+		make_command(run);
 		moved = true;
 	}
 	return moved;

@@ -3,10 +3,10 @@
  * Opening, reading and writing files.
  *
  * A read or write of up to FILES_DATA_MAX bytes is split into pieces that the server
- * takes, all sent at once. A file that was opened to append is written at the offsets
- * that the caller names (the end of the file as the host's kernel knows it), without
- * SFTP's flag for appending: with it a server may ignore the offsets, and the pieces of
- * one write might be mixed with those of another.
+ * takes, all sent at once. A file that was opened to append and not to read is written at
+ * the end that it has on the machine, whatever offset the caller names: others may
+ * append there too. One that was opened to read too is written at the caller's offsets: it may
+ * be mapped to memory, whose pages have their place.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -76,6 +76,8 @@ static uint32_t open_flags(uint32_t flags)
 		result |= PACKET_READ_FLAG;
 	if ((flags & O_ACCMODE) != O_RDONLY)
 		result |= PACKET_WRITE_FLAG;
+	if ((flags & (O_ACCMODE | O_APPEND)) == (O_WRONLY | O_APPEND))
+		result |= PACKET_APPEND_FLAG;
 	if (flags & O_CREAT)
 		result |= PACKET_CREATE_FLAG;
 	if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
@@ -267,6 +269,7 @@ int data_write(struct job *job)
 		packet_put_string(out, (const char *)job->bytes + start, length);
 		job_asked(job);
 	}
+	handle->written = true;
 	if (offset + size > handle->file_size)
 		handle->file_size = offset + size;
 	return 0;
@@ -283,6 +286,7 @@ int data_fsync(struct job *job)
 	if (!(sftp->extensions & SFTP_FSYNC))
 		return -ENOSYS;
 	job->finish = job_finish_status;
+	job->slow = true;
 	packet_put_string(sftp_begin_extended(sftp, "fsync@openssh.com", job_take_status, job),
 		handle->name, handle->size);
 	job_asked(job);
@@ -297,6 +301,7 @@ int data_close(struct job *job)
 	if (!handle)
 		return -EBADF;
 	job->finish = job_finish_status;
+	job->slow = handle->written;
 	job_ask_handle(job, PACKET_CLOSE, handle, job, job_take_status);
 	job_asked(job);
 	handle_forget(job->files, handle);

@@ -68,9 +68,7 @@ struct text *job_ask_handle(struct job *job, enum packet_type type, const struct
 /* Ends a request. */
 void job_asked(struct job *job)
 {
-	bool slow = job->request.op == FILE_FSYNC || job->request.op == FILE_CLOSE;
-
-	sftp_end(job->files->sftp, slow);
+	sftp_end(job->files->sftp, job->slow);
 	job->waiting++;
 }
 
@@ -181,5 +179,5 @@ void handle_drop(struct job *job)
 	struct text *out = sftp_begin(sftp, PACKET_CLOSE, take_nothing, NULL);
 
 	packet_put_string(out, job->handle, job->handle_size);
-	sftp_end(sftp, true);
+	sftp_end(sftp, false);
 }

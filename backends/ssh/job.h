@@ -35,6 +35,7 @@ struct job {
 	int look_error;			/* of the look at the result */
 	struct file_attr look;
 	bool again;			/* the second way is being tried */
+	bool slow;			/* the machine's disk may take its time */
 	struct file_reply reply;
 	unsigned char handle[LIMIT_HANDLE]; /* that an OPEN brought */
 	size_t handle_size;
@@ -51,6 +52,7 @@ struct handle {
 	size_t size;
 	uint64_t file_size;		/* as last seen; only a hint */
 	struct listing *listing;	/* of a directory; NULL: a file */
+	bool written;			/* something was */
 };
 
 /* Each starts a job: 0, or a negative errno when nothing was sent. */

@@ -12,6 +12,7 @@
  */
 struct folded {
 	size_t up;
+	bool inner;			/* a ".." stood behind a name */
 	size_t length;
 	char names[FILES_PATH_MAX + 1];
 };
@@ -34,7 +35,9 @@ static void fold_component(struct folded *folded, const char *name, size_t lengt
 	if (length == 0 || (length == 1 && name[0] == '.'))
 		return;
 	if (length == 2 && name[0] == '.' && name[1] == '.') {
-		if (!fold_pop(folded) && !absolute)
+		if (fold_pop(folded))
+			folded->inner = true;
+		else if (!absolute)
 			folded->up++;
 		return;
 	}
@@ -51,6 +54,7 @@ static void fold(struct folded *folded, const char *target, size_t size)
 	size_t start = 0;
 
 	folded->up = 0;
+	folded->inner = false;
 	folded->length = 0;
 	for (size_t i = 0; i <= size; i++) {
 		if (i < size && target[i] != '/')
@@ -122,5 +126,9 @@ int link_contain(const char *root, const char *path, const char *target, size_t 
 	}
 	if (folded.up > depth)
 		return -EPERM;
-	return write_out(out, folded.up, folded.names);
+	if (folded.inner)
+		return write_out(out, folded.up, folded.names);
+	memcpy(out, target, size);
+	out[size] = '\0';
+	return 0;
 }

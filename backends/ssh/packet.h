@@ -46,6 +46,7 @@ enum packet_type {
 /* Flags of PACKET_OPEN. */
 #define PACKET_READ_FLAG   1u
 #define PACKET_WRITE_FLAG  2u
+#define PACKET_APPEND_FLAG 4u
 #define PACKET_CREATE_FLAG 8u
 #define PACKET_TRUNC_FLAG  16u
 #define PACKET_EXCL_FLAG   32u
