@@ -160,8 +160,12 @@ static char *inherited(const char *name, const char *fallback)
 /* The child's environment: what the caller adds, then ours. */
 static char **make_environment(const char *const *more)
 {
-	static const char *const names[][2] = { { "PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin" },
-		{ "HOME", "/" }, { "USER", NULL }, { "TMPDIR", NULL } };
+	static const char *const names[][2] = {
+		{ "PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin" },
+		{ "HOME", "/" },
+		{ "USER", NULL },
+		{ "TMPDIR", NULL },
+	};
 	size_t count = 0, size = 0;
 
 	while (more && more[size])

@@ -22,19 +22,19 @@ struct child_options {
 	const char *const *argv;
 	/* The directory to start in; NULL: ours. */
 	const char *directory;
-	/* More NAME=VALUE for the environment, ended by NULL; may be NULL. They come first, so they
-	 * replace what every child gets: PATH, HOME, USER, TMPDIR as here, and LC_ALL=C. */
+	/* More NAME=VALUE for the environment, ended by NULL; may be NULL. They come first, so
+	 * they replace what every child gets: PATH, HOME, USER, TMPDIR as here, and LC_ALL=C. */
 	const char *const *environment;
 	/* After so many milliseconds it is killed; 0: never. */
 	uint64_t limit_ms;
 	/* The program that calls launch_main; NULL: ourselves. */
 	const char *launcher;
-	/* A descriptor to be its standard input (ours is left open, and ours to close); 0: /dev/null. */
+	/* A descriptor to be its standard input (it stays ours to close); 0: /dev/null. */
 	int input;
 	/* What it wrote to standard output and standard error, as it came. May be NULL. */
 	void (*output)(void *data, const void *bytes, size_t size);
-	/* It ended, and all of its output was delivered; once. status is the exit status; signal is the
-	 * signal that ended it, or 0. child_free may be called in it. */
+	/* It ended, and all of its output was delivered; once. status is the exit status; signal
+	 * is the signal that ended it, or 0. child_free may be called in it. */
 	void (*exited)(void *data, int status, int signal);
 	void *data;
 };
@@ -50,7 +50,8 @@ pid_t child_pid(const struct child *child);
  * passed; at once with 0. `exited` follows. Another call may only shorten the time. */
 void child_stop(struct child *child, int signal, uint64_t grace_ms);
 
-/* No callback from now on; kills it when it still runs. Its memory goes on later turns of the loop. */
+/* No callback from now on; kills it when it still runs. The memory goes on later turns of the loop.
+ * NULL is fine. */
 void child_free(struct child *child);
 
 /* "ended with status 3" or "was ended by signal 9 (Killed)" into out. */

@@ -24,7 +24,7 @@ static int failed(const char *what, int code)
 	return LAUNCH_FAILED;
 }
 
-/* Ends us with the parent. It may have ended before the request: then its pid is no longer ours'. */
+/* Ends us with the parent. It may have ended before the request: then our parent is another. */
 static int die_with(pid_t parent)
 {
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)

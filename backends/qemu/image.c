@@ -38,11 +38,13 @@ static int check_qcow2(const unsigned char *header, uint64_t *size, struct poolf
 	if (version != 2 && version != 3)
 		return poolfs_err_set(err, -EINVAL, "disk: qcow2 version %u is not known", version);
 	if (get64(header + 8) != 0)
-		return poolfs_err_set(err, -EINVAL, "disk: the image has a backing file; make one that "
-			"stands alone: qemu-img convert -O qcow2 OLD NEW");
+		return poolfs_err_set(err, -EINVAL,
+			"disk: the image has a backing file; make one that stands alone: "
+			"qemu-img convert -O qcow2 OLD NEW");
 	if (version == 3 && get64(header + 72) & QCOW2_EXTERNAL_DATA)
-		return poolfs_err_set(err, -EINVAL, "disk: the image keeps its data in another file; "
-			"make one that stands alone: qemu-img convert -O qcow2 OLD NEW");
+		return poolfs_err_set(err, -EINVAL,
+			"disk: the image keeps its data in another file; make one that stands "
+			"alone: qemu-img convert -O qcow2 OLD NEW");
 	*size = get64(header + 24);
 	return 0;
 }

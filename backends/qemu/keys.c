@@ -66,8 +66,8 @@ static const struct poolfs_key qemu_keys[] = {
 		  "boots), and else emulation (tcg), which is about ten times slower." },
 	{ .name = "machine",
 	  .type = POOLFS_STRING,
-	  .help = "QEMU's machine type, in QEMU's notation (-machine). Unset: q35, or virt for ARM. "
-		  "microvm boots faster." },
+	  .help = "QEMU's machine type, in QEMU's notation (-machine). Unset: q35, or virt for "
+		  "ARM. microvm boots faster." },
 	{ .name = "cpu",
 	  .type = POOLFS_STRING,
 	  .help = "QEMU's processor model, in QEMU's notation (-cpu). Unset: host with KVM, max "
@@ -82,8 +82,8 @@ static const struct poolfs_key qemu_keys[] = {
 	  .type = POOLFS_CHOICE,
 	  .fallback = "isolated",
 	  .choices = network_choices,
-	  .help = "isolated: the guest reaches neither the host nor the network. user: it reaches both, "
-		  "by QEMU's user network, as the user who runs poolfs does." },
+	  .help = "isolated: the guest reaches neither the host nor the network. user: it reaches "
+		  "both, by QEMU's user network, as the user who runs poolfs does." },
 	{ .name = "sandbox",
 	  .type = POOLFS_BOOL,
 	  .fallback = "yes",
@@ -113,8 +113,8 @@ static int qemu_check(const struct poolfs_values *values, struct poolfs_err *err
 	uint64_t size;
 
 	if (!has_kernel && !poolfs_has(values, "disk"))
-		return poolfs_err_set(err, -EINVAL, "kernel: needed (or disk): there is nothing to boot; "
-			"poolfs-mkguest makes a small guest");
+		return poolfs_err_set(err, -EINVAL, "kernel: needed (or disk): there is nothing to "
+			"boot; poolfs-mkguest makes a small guest");
 	if (!has_kernel && poolfs_has(values, "initrd"))
 		return poolfs_err_set(err, -EINVAL, "initrd: needs kernel");
 	if (!has_kernel && poolfs_has(values, "append"))
@@ -123,8 +123,8 @@ static int qemu_check(const struct poolfs_values *values, struct poolfs_err *err
 		return 0;
 	if (!is_utf8(poolfs_string(values, "disk")))
 		return poolfs_err_set(err, -EILSEQ, "disk: QEMU takes only names in UTF-8");
-	return image_check(poolfs_string(values, "disk"), poolfs_string(values, "disk_format"), &size,
-		err);
+	return image_check(poolfs_string(values, "disk"),
+		poolfs_string(values, "disk_format"), &size, err);
 }
 
 const struct poolfs_kind qemu_kind = {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,8 +153,6 @@ static void on_output(void *data, const void *bytes, size_t size)
 	struct probe *probe = data;
 	const char *next = bytes;
 
-	if (probe->events->output && probe->output.size < OUTPUT_MAX)
-		probe->events->output(probe->data, bytes, size);
 	for (size_t i = 0; i < size && probe->output.size < OUTPUT_MAX; i++)
 		if (next[i])
 			text_append(&probe->output, next + i, 1);
@@ -161,21 +160,38 @@ static void on_output(void *data, const void *bytes, size_t size)
 		child_stop(probe->child, 0, 0);
 }
 
+/* Says why a trial failed, with the last line that came. */
+static void say_why(const struct probe *probe, int signal, char *out, size_t size)
+{
+	const char *text = probe->output.data ? probe->output.data : "", *last = text;
+	char line[256], clean[512];
+
+	for (; *text; text++)
+		if ((*text == '\n' || *text == '\r') && (unsigned char)text[1] > ' ')
+			last = text + 1;
+	snprintf(line, sizeof(line), "%.*s", (int)strcspn(last, "\r\n"), last);
+	text_escape(clean, sizeof(clean), line);
+	snprintf(out, size, "a trial boot with KVM %s%s%s",
+		signal == SIGKILL ? "did not come to its end in time" : "failed",
+		*clean ? ": " : "", clean);
+}
+
 /* The trial is over, one way or the other. */
 static void on_exited(void *data, int status, int signal)
 {
 	struct probe *probe = data;
 	bool works = has_booted(probe);
+	char why[640] = "a trial boot with KVM worked";
 
 	child_free(probe->child);
 	probe->child = NULL;
 	unlink(ARGS_TRIAL_IMAGE);
 	if (probe->stopped)
 		return finish(probe, false, "cancelled");
+	if (!works)
+		say_why(probe, signal, why, sizeof(why));
 	keep(probe, works);
-	finish(probe, works, works ? "a trial boot with KVM worked" :
-		signal == SIGKILL ? "a trial boot with KVM did not come to its end in time" :
-		"a trial boot with KVM failed");
+	finish(probe, works, why);
 }
 
 /* Boots for trial. */

@@ -24,8 +24,6 @@ struct uv_loop_s;
 struct probe_events {
 	/* The result, once, from the loop; probe_free may be called in it. why is for the log. */
 	void (*done)(void *data, bool works, const char *why);
-	/* What QEMU printed on the way; may be NULL. */
-	void (*output)(void *data, const void *bytes, size_t size);
 };
 
 /* Begins. directory is where verdicts are kept. */

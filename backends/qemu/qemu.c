@@ -201,8 +201,8 @@ static void on_status(void *data, int result, const json_t *value, const char *r
 	if (strcmp(status, "internal-error") == 0)
 		ended(qemu, POOLFS_ENDED_STOPPED, "QEMU cannot go on with the machine: %s", text);
 	else if (strcmp(status, "io-error") == 0)
-		poolfs_machine_log(qemu->machine, "the machine is stopped by an error of its disk on "
-			"the host (no space?)");
+		poolfs_machine_log(qemu->machine,
+			"the machine is stopped by an error of its disk on the host (no space?)");
 }
 
 /* The monitor tells of something. */
@@ -272,7 +272,8 @@ static void on_ready(void *data)
 	if (!qemu->start)
 		return;
 	/* A panicked kernel would turn in a loop for ever. */
-	qmp_call(qemu->qmp, "set-action", json_pack("{s:s}", "panic", "pause"), ignore_answer, qemu);
+	qmp_call(qemu->qmp, "set-action", json_pack("{s:s}", "panic", "pause"), ignore_answer,
+		qemu);
 	if (qmp_call(qemu->qmp, "human-monitor-command",
 		    json_pack("{s:s}", "command-line", "info usernet"), on_usernet, qemu) < 0)
 		fail(qemu, -EPROTO, "QEMU's monitor takes no commands");
@@ -366,7 +367,8 @@ static int launch(struct qemu *qemu, struct poolfs_err *err)
 		.kvm = qemu->kvm,
 		.sandbox = qemu->sandbox,
 	};
-	int result = peer_listen(qemu->loop, ARGS_CONSOLE, &console_events, qemu, &qemu->console, err);
+	int result = peer_listen(qemu->loop, ARGS_CONSOLE, &console_events, qemu, &qemu->console,
+		err);
 
 	if (result < 0)
 		return result;

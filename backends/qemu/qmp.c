@@ -62,7 +62,7 @@ static struct call *take(struct qmp *qmp, json_int_t id)
 	return NULL;
 }
 
-/* Ends the connection; everyone who waits hears why. The owner may free us in any of the callbacks. */
+/* Ends the connection; everyone who waits hears why. The owner may free us in any callback. */
 static void over(struct qmp *qmp, int code, const char *reason)
 {
 	struct call *call;
@@ -118,7 +118,8 @@ static int write_command(struct qmp *qmp, const char *command, json_t *arguments
 }
 
 /* Sends a command and notes who waits. */
-static int send_command(struct qmp *qmp, const char *command, json_t *arguments, qmp_done *done, void *data)
+static int send_command(struct qmp *qmp, const char *command, json_t *arguments,
+	qmp_done *done, void *data)
 {
 	json_int_t id = ++qmp->last_id;
 	int result = write_command(qmp, command, arguments, id);
@@ -175,7 +176,7 @@ static void on_negotiated(void *data, int result, const json_t *value, const cha
 static void greeting(struct qmp *qmp, const json_t *object)
 {
 	if (!json_is_object(json_object_get(object, "QMP")))
-		return over(qmp, -EPROTO, "QEMU's monitor begins with something else than a greeting");
+		return over(qmp, -EPROTO, "QEMU's monitor does not begin with a greeting");
 	qmp->stage = NEGOTIATING;
 	uint64_t answer_ms = qmp->answer_ms;
 	qmp->answer_ms = QMP_GREETING_MS;

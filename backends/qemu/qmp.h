@@ -16,8 +16,8 @@
 /* Longest line and deepest nesting that are read. */
 #define QMP_LINE_MAX 262144
 #define QMP_DEPTH_MAX 32
-/* How long an answer may take. The first is given more: QEMU connects, and then sets up the machine,
- * which takes a while when it allocates or loads much. */
+/* How long an answer may take. The first is given more: QEMU connects, and then sets up the
+ * machine, which takes a while when it allocates or loads much. */
 #define QMP_ANSWER_MS 5000
 #define QMP_GREETING_MS 60000
 /* Calls that may wait for their answers. */
@@ -31,8 +31,8 @@ struct qmp_events {
 	void (*ready)(void *data);
 	/* An event; about is its "data", or NULL. */
 	void (*event)(void *data, const char *name, const json_t *about);
-	/* The connection is over: its end (code 0), or what was wrong. Once; waiting calls were told
-	 * before. */
+	/* The connection is over: its end (code 0), or what was wrong. Once; waiting calls were
+	 * told before. */
 	void (*closed)(void *data, int code, const char *reason);
 };
 

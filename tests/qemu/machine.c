@@ -231,8 +231,8 @@ void machine_wait(struct poolfs_machine *machine, bool (*condition)(void *data),
 		uv_run(&machine->loop, UV_RUN_NOWAIT);
 	uv_run(&machine->loop, UV_RUN_NOWAIT);
 	if (!met)
-		fail_msg("waited %u s for %s\nstart: %s\nend: %s\nlog: %s\nconsole: %s", seconds, what,
-			machine->start.text, machine->end,
+		fail_msg("waited %u s for %s\nstart: %s\nend: %s\nlog: %s\nconsole: %s",
+			seconds, what, machine->start.text, machine->end,
 			machine->log.data ? machine->log.data : "",
 			machine->console.data ? machine->console.data : "");
 }

@@ -94,6 +94,7 @@ static void finish(struct poolfs_machine *machine)
 	machine_close(machine);
 }
 
+/* QEMU runs; its guest has just begun to boot. */
 static bool is_launched(void *machine)
 {
 	return machine_status(machine, "pid") != NULL;
@@ -109,7 +110,8 @@ static void boots_and_logs_in(void **state)
 	const char *accelerator = machine_status(machine, "accelerator");
 	assert_true(strcmp(accelerator, "kvm") == 0 || strcmp(accelerator, "tcg") == 0);
 	machine_wait_console(machine, "Linux version", 30);
-	assert_int_equal(guest_run(machine, "echo hello; pwd; hostname; test -c /dev/ptmx", &out), 0);
+	assert_int_equal(guest_run(machine, "echo hello; pwd; hostname; test -c /dev/ptmx", &out),
+		0);
 	assert_string_equal(out.data, "hello\n/root\none\n");
 	assert_int_equal(guest_run(machine, "exit 7", &out), 7);
 	assert_int_equal(machine->ends, 0);
@@ -137,13 +139,20 @@ static void qemu_is_in_its_sandbox(void **state)
 	finish(machine);
 }
 
+/* Where files for a while go. */
+static const char *temporary(void)
+{
+	const char *directory = getenv("TMPDIR");
+
+	return directory && *directory ? directory : "/tmp";
+}
+
 /* A disk without kernel; its boot sector prints a line and resets. */
 static void a_disk_boots(void **state)
 {
 	struct utsname host;
 	struct poolfs_err err = { "" };
-	char *path = memory_format("%s/poolfs-test-disk.%d",
-		getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int)getpid());
+	char *path = memory_format("%s/poolfs-test-disk.%d", temporary(), (int)getpid());
 	char *disk = memory_format("disk=%s", path);
 	const char *const settings[] = { disk, "disk_format=raw", NULL };
 
@@ -178,7 +187,8 @@ static bool guest_hears(const char *network)
 	boot(machine);
 	/* A connection is enough: the kernel accepts it. */
 	char *command = memory_format("sleep 9 | nc 10.0.2.2 %u & n=0;"
-		"while [ $n -lt 30 ]; do grep -q ':%04X 01 ' /proc/net/tcp && echo connected && break;"
+		"while [ $n -lt 30 ]; do"
+		" grep -q ':%04X 01 ' /proc/net/tcp && echo connected && break;"
 		"n=$((n+1)); usleep 100000; done; killall sleep",
 		ntohs(address.sin_port), ntohs(address.sin_port));
 	guest_run(machine, command, &out);
@@ -226,6 +236,19 @@ static void end_of_qemu_during_the_boot_is_noticed(void **state)
 	assert_non_null(strstr(machine->start.text, "signal 9"));
 	machine_stop(machine);
 	assert_int_equal(machine->ends, 1);
+	machine_close(machine);
+}
+
+/* A process that is stopped by a signal, or hangs, ends all the same. */
+static void a_frozen_qemu_is_ended(void **state)
+{
+	struct poolfs_machine *machine = open_guest(NULL);
+
+	machine_start(machine);
+	machine_wait(machine, is_launched, machine, 30, "QEMU");
+	assert_int_equal(kill((pid_t)atoi(machine_status(machine, "pid")), SIGSTOP), 0);
+	machine_stop(machine);
+	assert_int_equal(machine->ends, 0);
 	machine_close(machine);
 }
 
@@ -281,7 +304,8 @@ static void early_panic_is_noticed(void **state)
 
 static void disk_is_written_in_an_overlay(void **state)
 {
-	char *path = memory_format("%s/disk,with commas", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+	char *path = memory_format("%s/poolfs-test,with commas.%d", temporary(),
+		(int)getpid());
 	char *disk = memory_format("disk=%s", path);
 	FILE *file = fopen(path, "we");
 	struct text out = { 0 };
@@ -370,6 +394,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(isolated_guest_does_not_reach_the_host),
 		cmocka_unit_test(end_of_qemu_is_noticed),
 		cmocka_unit_test(end_of_qemu_during_the_boot_is_noticed),
+		cmocka_unit_test(a_frozen_qemu_is_ended),
 		cmocka_unit_test(power_off_is_noticed),
 		cmocka_unit_test(panic_is_noticed),
 		cmocka_unit_test(early_panic_is_noticed),

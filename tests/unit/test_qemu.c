@@ -274,11 +274,11 @@ static void ports_are_found(void **state)
 	assert_int_equal(usernet_port(table, 53), 0);
 	assert_int_equal(usernet_port("", 22), 0);
 	assert_int_equal(usernet_port("\n\n", 22), 0);
-	assert_int_equal(usernet_port("  TCP[HOST_FORWARD] 1 127.0.0.1 65536 10.0.2.15 22", 22), 0);
-	assert_int_equal(usernet_port("  TCP[HOST_FORWARD] 1 127.0.0.1 65535 10.0.2.15 22", 22), 65535);
-	assert_int_equal(usernet_port("  TCP[HOST_FORWARD] 1 127.0.0.1 -5 10.0.2.15 22", 22), 0);
-	assert_int_equal(usernet_port("  TCP[HOST_FORWARD] 1 127.0.0.1 99999999999999 1.1.1.1 22", 22), 0);
-	assert_int_equal(usernet_port("  TCP[HOST_FORWARD] 1 127.0.0.1", 22), 0);
+	assert_int_equal(usernet_port(" TCP[HOST_FORWARD] 1 127.0.0.1 65536 10.0.2.15 22", 22), 0);
+	assert_int_equal(usernet_port(" TCP[HOST_FORWARD] 1 127.0.0.1 65535 10.0.2.15 22", 22), 65535);
+	assert_int_equal(usernet_port(" TCP[HOST_FORWARD] 1 127.0.0.1 -5 10.0.2.15 22", 22), 0);
+	assert_int_equal(usernet_port(" TCP[HOST_FORWARD] 1 127.0.0.1 99999999999999 1.1.1.1 22", 22), 0);
+	assert_int_equal(usernet_port(" TCP[HOST_FORWARD] 1 127.0.0.1", 22), 0);
 }
 
 static void long_lines_are_skipped(void **state)
