@@ -12,7 +12,8 @@
  *                   descriptor 3, and connects. A later daemon connects to the same path.
  *   shim.pid        "PID STARTTIME\n" of the shim (start time: field 22 of /proc/PID/stat)
  *   console, log    spools (spool.h) that the shim writes and the daemon reads
- *   run.N.output, run.N.stdout, run.N.stderr   spools of run N; made at the first byte
+ *   run.N.output, run.N.stdout, run.N.stderr, run.N.transcript
+ *                   spools of run N; made at the first byte
  *   anything else   belongs to the backend
  *
  * Command line of the shim: poolfs-shim DIRECTORY, with the listening socket as
@@ -38,6 +39,13 @@
 #define PROTOCOL_PAYLOAD_MAX	(1048576u + 65536u)
 /* Longest text of a command, as what Linux lets one argument have (MAX_ARG_STRLEN, with its NUL). */
 #define PROTOCOL_COMMAND_MAX	131071u
+/* Standard input of a run that is sent and not yet told by FRAME_RUN_INPUT_TAKEN. */
+#define PROTOCOL_INPUT_WINDOW	262144u
+/* Longest environment, and longest directory, of FRAME_RUN_SETUP. */
+#define PROTOCOL_ENVIRONMENT_MAX 65536u
+#define PROTOCOL_CWD_MAX	4096u
+/* The longest line of a transcript is cut into pieces of so many bytes. */
+#define PROTOCOL_TRANSCRIPT_LINE 65536u
 
 struct frame_header {
 	uint32_t size;		/* of the payload that follows, in bytes */
@@ -58,6 +66,15 @@ enum frame_type {
 	FRAME_CONSOLE_INPUT,	/* bytes to type; at most PROTOCOL_CONSOLE_INPUT_MAX are kept waiting */
 	FRAME_FILE,		/* id: the request, not 0. struct file_request (files.h), paths, data */
 	FRAME_CANCEL,		/* id: of a FRAME_FILE. Its reply may be left out or still come */
+	FRAME_RUN_SETUP,	/* id: a run, before its FRAME_RUN. struct frame_run_setup, environment,
+				   cwd. Dropped by FRAME_RUN_FORGET when no FRAME_RUN comes */
+	FRAME_RUN_INPUT,	/* id: the run. Bytes for its standard input, at most
+				   PROTOCOL_INPUT_WINDOW outstanding; more breaks the protocol. They are
+				   kept until the run starts, and dropped after its end */
+	FRAME_RUN_EOF,		/* id: the run. The end of its standard input. No payload */
+	FRAME_RUN_SIGNAL,	/* id: the run. struct frame_run_signal: to all of its processes. Before
+				   the start, TERM, KILL and INT end it as RUN_STOPPED, others do nothing */
+	FRAME_RUN_RESIZE,	/* id: the run. struct frame_run_resize: its terminal's new size */
 
 	/* shim to daemon */
 	FRAME_STATE = 64,	/* struct frame_state, then the reason as text (may be empty) */
@@ -65,6 +82,7 @@ enum frame_type {
 	FRAME_SPOOL,		/* id: the run, or 0. struct frame_spool */
 	FRAME_RUN_STATE,	/* id: the run. struct frame_run_state */
 	FRAME_FILE_REPLY,	/* id: the request. struct file_reply (files.h), data */
+	FRAME_RUN_INPUT_TAKEN,	/* id: the run. struct frame_run_taken */
 };
 
 #define PROTOCOL_CONSOLE_INPUT_MAX 65536u
@@ -75,6 +93,34 @@ enum frame_type {
 struct frame_hello {
 	uint32_t version;	/* PROTOCOL_VERSION */
 	int32_t pid;		/* of the sender */
+};
+
+/* How a run is to be made. environment: lines KEY=VALUE, each ended by "\n"; a KEY is
+ * [A-Za-z_][A-Za-z0-9_]*; no NUL. cwd: a directory of the guest, absolute or relative to that of
+ * files/; no NUL; "" is that directory. */
+struct frame_run_setup {
+	uint32_t timeout_ms;		/* from the start; 0: none */
+	uint16_t columns, rows;		/* of its terminal; both 0: it gets none */
+	uint32_t flags;			/* RUN_INPUT or 0 */
+	uint32_t environment_size;
+	uint32_t cwd_size;
+};
+
+/* Standard input stays open until FRAME_RUN_EOF. Without it the command finds it at the end. */
+#define RUN_INPUT 1u
+
+struct frame_run_signal {
+	int32_t signal;			/* 1 to 31, Linux's numbers */
+};
+
+struct frame_run_resize {
+	uint16_t columns, rows;		/* not 0 */
+};
+
+/* The window of a run's standard input moves. */
+struct frame_run_taken {
+	uint32_t bytes;			/* so many more were passed on, and may be sent again */
+	uint32_t closed;		/* 1: the command ended, or wants no more; further input is dropped */
 };
 
 /* What is the matter with an instance; the words that `state` shows. */
@@ -119,6 +165,8 @@ enum spool_kind {
 	SPOOL_OUTPUT,		/* stdout and stderr as they came */
 	SPOOL_STDOUT,
 	SPOOL_STDERR,
+	SPOOL_TRANSCRIPT,	/* whole lines of output and console, each after "[stdout] ", "[stderr] "
+				   or "[console] "; see shim/transcript.h */
 	SPOOL_KINDS
 };
 

@@ -15,6 +15,7 @@ static const char *const kind_names[] = {
 	[SPOOL_OUTPUT] = "output",
 	[SPOOL_STDOUT] = "stdout",
 	[SPOOL_STDERR] = "stderr",
+	[SPOOL_TRANSCRIPT] = "transcript",
 };
 
 /* Prepares an empty stream. */
