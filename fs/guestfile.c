@@ -16,11 +16,13 @@
  */
 struct guest_handle {
 	struct handle handle;		/* control is NULL */
-	LIST_ENTRY(guest_handle) entry;	/* of its node's, while id is valid */
-	uint64_t id;			/* the transport's; 0 while there is none */
+	LIST_ENTRY(guest_handle) entry;	/* of its node's */
+	uint64_t id;			/* the transport's */
+	unsigned connection;		/* that it is of */
 	struct text page;
 	uint64_t first, count;		/* of the page's entries */
 	bool at_end;
+	bool lost;			/* a page went by unseen */
 };
 
 /* The first offset of an entry of the guest. */
@@ -52,17 +54,27 @@ static struct guest_handle *file_new(struct guest_node *node, uint64_t id, int f
 	file->handle.object = object_ref(&node->object);
 	file->handle.flags = flags;
 	file->id = id;
+	file->connection = guestfs_queue(node)->connection;
 	LIST_INSERT_HEAD(&node->handles, file, entry);
 	handle_opened(&file->handle);
 	return file;
 }
 
-/* Any open file of the node. */
-uint64_t guestfile_any(const struct guest_node *node)
+/* The connection over which it was opened is gone. */
+static bool is_stale(const struct guest_handle *file)
 {
-	const struct guest_handle *file = LIST_FIRST(&node->handles);
+	return file->connection != guestfs_queue(node_of((struct handle *)&file->handle))->connection;
+}
 
-	return file ? file->id : 0;
+/* Any open file of the node. */
+uint64_t guestfile_any(struct guest_node *node, bool writable)
+{
+	const struct guest_handle *file;
+
+	LIST_FOREACH(file, &node->handles, entry)
+		if (!is_stale(file) && (!writable || (file->handle.flags & O_ACCMODE) != O_RDONLY))
+			return file->id;
+	return 0;
 }
 
 /* A request about an open file. */
@@ -77,10 +89,13 @@ static struct guest_op *start(struct request *request, struct handle *handle, en
 	return op;
 }
 
-/* Nobody waits for the end of a close. */
-static void closed(struct guest_op *op, const struct file_reply *reply, const void *data,
-	size_t size)
+/* Sends a request about an open file, which must be one of this connection. */
+static void send_file(struct guest_op *op)
 {
+	if (op->queue->mode == GUEST_UP && is_stale(op->handle))
+		guest_op_fail(op, -EIO);
+	else
+		guest_op_send(op);
 }
 
 /* The end of open and opendir. */
@@ -128,8 +143,10 @@ static void created(struct guest_op *op, const struct file_reply *reply, const v
 		request_error(op->request, reply->error ? reply->error : -EIO);
 		return;
 	}
-	if (!guestfs_entry(op, op->node, op->name, &reply->attr, &entry))
+	if (!guestfs_entry(op, op->node, op->name, &reply->attr, &entry)) {
+		guest_queue_close(op->queue, reply->handle);
 		return;
+	}
 	struct guest_node *node = guest_node_find(op->node, op->name);
 	struct guest_handle *file = file_new(node, reply->handle, (int)op->message.flags);
 	request_create(op->request, &entry, &file->handle, 0);
@@ -167,7 +184,7 @@ void guestfs_read(struct request *request, struct handle *handle, uint64_t offse
 
 	op->message.offset = offset;
 	op->message.length = size < FILES_DATA_MAX ? (uint32_t)size : FILES_DATA_MAX;
-	guest_op_send(op);
+	send_file(op);
 }
 
 /* The end of a write. */
@@ -180,17 +197,33 @@ static void write_done(struct guest_op *op, const struct file_reply *reply, cons
 		request_written(op->request, reply->count);
 }
 
+/*
+ * The open file to write through. What is opened to append and not to read is written at the end
+ * that the guest's file has by then. The kernel also writes shared memory through any open file:
+ * that has its place, but then some other one is open to read and write.
+ */
+static struct guest_handle *writer_of(struct guest_handle *file)
+{
+	struct guest_handle *other;
+
+	if ((file->handle.flags & (O_ACCMODE | O_APPEND)) == (O_WRONLY | O_APPEND))
+		LIST_FOREACH(other, &node_of(&file->handle)->handles, entry)
+			if ((other->handle.flags & O_ACCMODE) == O_RDWR && !is_stale(other))
+				return other;
+	return file;
+}
+
 /* Writes. */
 void guestfs_write(struct request *request, struct handle *handle, const void *data, size_t size,
 	uint64_t offset)
 {
-	struct guest_op *op = start(request, handle, FILE_WRITE, write_done);
+	struct guest_op *op = start(request, &writer_of(file_of(handle))->handle, FILE_WRITE, write_done);
 
 	op->message.offset = offset;
 	op->message.data_size = size < FILES_DATA_MAX ? (uint32_t)size : FILES_DATA_MAX;
 	op->data = memory_grow(NULL, op->message.data_size);
 	memcpy(op->data, data, op->message.data_size);
-	guest_op_send(op);
+	send_file(op);
 }
 
 /* Every write was answered when the server had it: nothing is left to report at a close. */
@@ -209,17 +242,16 @@ static void fsync_done(struct guest_op *op, const struct file_reply *reply, cons
 /* Syncs. */
 void guestfs_fsync(struct request *request, struct handle *handle)
 {
-	guest_op_send(start(request, handle, FILE_FSYNC, fsync_done));
+	send_file(start(request, handle, FILE_FSYNC, fsync_done));
 }
 
 /* The last close. */
 void guestfs_release(struct handle *handle)
 {
 	struct guest_handle *file = file_of(handle);
-	struct guest_op *op = start(NULL, handle, FILE_CLOSE, closed);
 
-	op->handle = NULL;
-	guest_op_send(op);
+	if (!is_stale(file))
+		guest_queue_close(guestfs_queue(node_of(handle)), file->id);
 	LIST_REMOVE(file, entry);
 	handle_closed(handle);
 	text_done(&file->page);
@@ -273,6 +305,8 @@ static void page_read(struct guest_op *op, const struct file_reply *reply, const
 	struct guest_handle *file = op->handle;
 	int count = reply->error ? reply->error : count_entries(data, size);
 
+	/* The page may have been on its way when the caller was interrupted. */
+	file->lost |= reply->error == -EINTR;
 	if (count < 0) {
 		request_error(op->request, count == -EPROTO ? -EIO : count);
 		return;
@@ -285,7 +319,7 @@ static void page_read(struct guest_op *op, const struct file_reply *reply, const
 	guestfs_readdir(op->request, &file->handle, op->message.offset);
 }
 
-/* A rewind: the transport opened the directory anew. */
+/* The transport opened the directory anew. */
 static void reopened(struct guest_op *op, const struct file_reply *reply, const void *data,
 	size_t size)
 {
@@ -295,12 +329,12 @@ static void reopened(struct guest_op *op, const struct file_reply *reply, const 
 		request_error(op->request, reply->error ? reply->error : -EIO);
 		return;
 	}
-	struct guest_op *close = start(NULL, &file->handle, FILE_CLOSE, closed);
-	close->handle = NULL;
-	guest_op_send(close);
+	if (!is_stale(file))
+		guest_queue_close(op->queue, file->id);
 	file->id = reply->handle;
+	file->connection = op->queue->connection;
 	file->first = file->count = 0;
-	file->at_end = false;
+	file->at_end = file->lost = false;
 	guestfs_readdir(op->request, &file->handle, op->message.offset);
 }
 
@@ -318,7 +352,20 @@ static void answer_dots(struct request *request, struct guest_node *node, uint64
 	request_dir_done(request);
 }
 
-/* Lists: from the page at hand, or from the next one. */
+/* Opens the directory anew, to list it from its beginning up to where the request goes on. */
+static void reopen(struct request *request, struct guest_handle *file, uint64_t offset)
+{
+	struct guest_node *node = node_of(&file->handle);
+	struct guest_op *op = guest_op_new(guestfs_queue(node), request, node, FILE_OPENDIR, reopened);
+
+	op->message.offset = offset;
+	op->handle = file;
+	if (guest_op_path(op, NULL) == 0)
+		guest_op_send(op);
+}
+
+/* Lists: from the page at hand, or from the next one. A rewinddir(3) must see new names, and a
+ * seekdir(3) back may want a page that is gone. */
 void guestfs_readdir(struct request *request, struct handle *handle, uint64_t offset)
 {
 	struct guest_handle *file = file_of(handle);
@@ -326,17 +373,11 @@ void guestfs_readdir(struct request *request, struct handle *handle, uint64_t of
 
 	if (file->first == 0)
 		file->first = FIRST_OFFSET;
-	if (offset < FIRST_OFFSET && file->first + file->count > FIRST_OFFSET) {
-		op = guest_op_new(guestfs_queue(node_of(handle)), request, node_of(handle), FILE_OPENDIR,
-			reopened);
-		op->message.offset = offset;
-		op->handle = file;
-		if (guest_op_path(op, NULL) == 0)
-			guest_op_send(op);
+	bool rewound = offset < FIRST_OFFSET && file->first + file->count > FIRST_OFFSET;
+	if (rewound || file->lost || (offset >= FIRST_OFFSET && offset < file->first)) {
+		reopen(request, file, offset);
 	} else if (offset < FIRST_OFFSET) {
 		answer_dots(request, node_of(handle), offset);
-	} else if (offset < file->first) {
-		request_error(request, -EINVAL); /* a seekdir(3) back into a page that is gone */
 	} else if (offset < file->first + file->count) {
 		answer_page(request, file, offset);
 	} else if (file->at_end) {
@@ -344,6 +385,6 @@ void guestfs_readdir(struct request *request, struct handle *handle, uint64_t of
 	} else {
 		op = start(request, handle, FILE_READDIR, page_read);
 		op->message.offset = offset;
-		guest_op_send(op);
+		send_file(op);
 	}
 }

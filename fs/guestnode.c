@@ -18,6 +18,14 @@ static int compare(const void *one, const void *other)
 	return strcmp(a->name, b->name);
 }
 
+/* Orders nodes by their inode numbers. */
+static int compare_numbers(const void *one, const void *other)
+{
+	const struct guest_node *a = one, *b = other;
+
+	return a->ino < b->ino ? -1 : a->ino > b->ino;
+}
+
 /* Takes a node out of the places. */
 static void detach(struct guest_node *node)
 {
@@ -34,6 +42,8 @@ static void node_free(struct object *object)
 	struct guest_tree *tree = node->tree;
 
 	detach(node);
+	if (node->parent)
+		tdelete(node, &tree->numbers, compare_numbers);
 	LIST_REMOVE(node, entry);
 	if (node->parent)
 		object_unref(&node->parent->object);
@@ -70,16 +80,6 @@ struct guest_node *guest_node_root(struct guest_tree *tree)
 	return node;
 }
 
-/* FNV-1a over the parent's number and the name. */
-ino_t guest_node_number(const struct guest_node *parent, const char *name)
-{
-	uint64_t hash = 14695981039346656037u ^ parent->ino;
-
-	for (const char *c = name; *c; c++)
-		hash = (hash ^ (unsigned char)*c) * 1099511628211u;
-	return hash ? hash : 1;
-}
-
 /* Looks a place up. */
 struct guest_node *guest_node_find(struct guest_node *parent, const char *name)
 {
@@ -87,6 +87,21 @@ struct guest_node *guest_node_find(struct guest_node *parent, const char *name)
 	struct guest_node **found = tfind(&key, &parent->tree->places, compare);
 
 	return found ? *found : NULL;
+}
+
+/* The node's, or FNV-1a over the parent's number and the name, and from there the next that is free. */
+ino_t guest_node_number(struct guest_node *parent, const char *name)
+{
+	const struct guest_node *node = guest_node_find(parent, name);
+	struct guest_node key = { .ino = 14695981039346656037u ^ parent->ino };
+
+	if (node)
+		return node->ino;
+	for (const char *c = name; *c; c++)
+		key.ino = (key.ino ^ (unsigned char)*c) * 1099511628211u;
+	while (key.ino == 0 || tfind(&key, &parent->tree->numbers, compare_numbers))
+		key.ino++;
+	return key.ino;
 }
 
 /* Gives a node without place one. */
@@ -121,6 +136,8 @@ struct guest_node *guest_node_get(struct guest_node *parent, const char *name,
 		return NULL;
 	node->ino = guest_node_number(parent, name);
 	attach(node, parent, name);
+	if (!tsearch(node, &node->tree->numbers, compare_numbers))
+		abort();
 	return node;
 }
 
@@ -202,6 +219,8 @@ void guest_node_stat(const struct guest_node *node, const struct file_attr *attr
 	*stat = (struct stat){ .st_ino = node->ino,
 		.st_mode = type | (attr->mode & 01777),
 		.st_nlink = attr->nlink ? attr->nlink : 1,
+		.st_uid = node->tree->uid,
+		.st_gid = node->tree->gid,
 		.st_size = attr->size > INT64_MAX ? INT64_MAX : (off_t)attr->size,
 		.st_blksize = 4096 };
 	stat->st_blocks = stat->st_size / 512 + (stat->st_size % 512 != 0);

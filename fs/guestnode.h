@@ -21,8 +21,11 @@ struct guest_handle;
 /* The nodes of one instance. */
 struct guest_tree {
 	void *places;			/* attached nodes by parent and name, a tree of search.h */
+	void *numbers;			/* all but the root by ino, the same */
 	LIST_HEAD(, guest_node) nodes;	/* all of them */
 	size_t count;
+	uid_t uid;			/* whom all files seem to belong to */
+	gid_t gid;
 	void (*empty)(struct guest_tree *tree); /* the last node went */
 };
 
@@ -49,8 +52,10 @@ struct guest_node *guest_node_find(struct guest_node *parent, const char *name);
 struct guest_node *guest_node_get(struct guest_node *parent, const char *name,
 	const struct file_attr *attr);
 
-/* The inode number that users see for that place: the same path always has the same. */
-ino_t guest_node_number(const struct guest_node *parent, const char *name);
+/* The inode number that users see for that place: its node's; where it has none, the one that its
+ * node would get. That is the same for the same path each time, unless another node has it
+ * still: one that was renamed, or removed while it was open. */
+ino_t guest_node_number(struct guest_node *parent, const char *name);
 
 /* The kernel looked the node up, or forgot `count` look-ups. */
 void guest_node_count(struct guest_node *node);

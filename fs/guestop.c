@@ -157,7 +157,7 @@ void guest_op_send(struct guest_op *op)
 		guest_op_fail(op, queue->mode == GUEST_DOWN ? -EHOSTDOWN : -ENODEV);
 		return;
 	}
-	if (queue->count >= OPS_MAX) {
+	if (queue->count >= OPS_MAX && op->message.op != FILE_CLOSE) {
 		guest_op_fail(op, -EAGAIN);
 		return;
 	}
@@ -166,6 +166,21 @@ void guest_op_send(struct guest_op *op)
 	TAILQ_INSERT_TAIL(&queue->held, op, entry);
 	queue->count++;
 	pump(queue);
+}
+
+/* Nobody waits for the end of a close. */
+static void closed(struct guest_op *op, const struct file_reply *reply, const void *data,
+	size_t size)
+{
+}
+
+/* Closes. */
+void guest_queue_close(struct guest_queue *queue, uint64_t handle)
+{
+	struct guest_op *op = guest_op_new(queue, NULL, NULL, FILE_CLOSE, closed);
+
+	op->message.handle = handle;
+	guest_op_send(op);
 }
 
 /* Ends all of a list with an error. */
@@ -186,26 +201,39 @@ void guest_queue_set(struct guest_queue *queue, enum guest_mode mode)
 	if (mode >= GUEST_DOWN) {
 		int error = mode == GUEST_DOWN ? -EHOSTDOWN : -ENODEV;
 
+		queue->connection++;
 		end_all(&queue->sent, error);
 		end_all(&queue->held, error);
 	}
 	pump(queue);
 }
 
-/* A reply: of a request that is under way, or one that was interrupted meanwhile. */
+/* ENOSYS means to the kernel that no file of the mount can do the operation. */
+static bool may_be_missing(const struct guest_op *op)
+{
+	return op->message.op == FILE_FSYNC || op->message.op == FILE_STATFS;
+}
+
+/* A reply: of a request that is under way, or one that was interrupted meanwhile, when what it
+ * opened is closed again. The kernel takes no error beyond 511. */
 int guest_queue_reply(struct guest_queue *queue, uint64_t id, const void *payload, size_t size)
 {
-	const struct file_reply *reply = payload;
+	struct file_reply reply;
 	struct guest_op *op;
 
-	if (size > sizeof(*reply) + FILES_DATA_MAX || reply->error > 0 || reply->error < -4095)
+	memcpy(&reply, payload, sizeof(reply));
+	if (size > sizeof(reply) + FILES_DATA_MAX || reply.error > 0 || reply.error < -511)
 		return -EPROTO;
 	TAILQ_FOREACH(op, &queue->sent, entry)
 		if (op->id == id)
 			break;
 	if (op) {
 		take_out(op);
-		finish(op, reply, reply + 1, size - sizeof(*reply));
+		if (reply.error == -ENOSYS && !may_be_missing(op))
+			reply.error = -EOPNOTSUPP;
+		finish(op, &reply, (const char *)payload + sizeof(reply), size - sizeof(reply));
+	} else if (reply.error == 0 && reply.handle) {
+		guest_queue_close(queue, reply.handle);
 	}
 	pump(queue);
 	return 0;

@@ -55,6 +55,7 @@ TAILQ_HEAD(guest_op_list, guest_op);
 struct guest_queue {
 	enum guest_mode mode;
 	struct shim *shim;
+	unsigned connection;		/* counts them: open files are of one */
 	uint64_t next_id;
 	unsigned count;			/* in both lists */
 	struct guest_op_list sent, held;
@@ -75,6 +76,8 @@ int guest_op_path(struct guest_op *op, const char *name);
 int guest_op_path2(struct guest_op *op, struct guest_node *other, const char *name);
 /* Sends or holds; from here on the op is the queue's. */
 void guest_op_send(struct guest_op *op);
+/* Closes an open file of the transport; nobody waits for the end. */
+void guest_queue_close(struct guest_queue *queue, uint64_t handle);
 /* Ends with our own error. */
 void guest_op_fail(struct guest_op *op, int error);
 

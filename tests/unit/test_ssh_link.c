@@ -31,8 +31,10 @@ static void expect(const char *root, const char *path, const char *target, const
 static void test_relative(void **state)
 {
 	expect("/root", "a", "b", "b");
-	expect("/root", "a", "./b//c/.", "b/c");
-	expect("/root", "a", "b/", "b");
+	expect("/root", "a", "./b//c/.", "./b//c/.");
+	expect("/root", "a", "b/", "b/");
+	expect("/root", "a/l", "./../b", "./../b");
+	expect("/root", "a", "./b/../c//d/", "c/d");
 	expect("/root", "a", ".", ".");
 	expect("/root", "a", "b/..", ".");
 	expect("/root", "a", "b/../c", "c");

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""
+What the tests of files/ share: one instance for all tests of a class. Each test has a directory of
+its own, seen from both sides: `here` through the mount, `there` on the server.
+"""
+import contextlib
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+import harness
+from harness import read, sh, text, wait_for
+
+
+class FilesTest(harness.SshTest):
+    """Tests that look at one directory from both sides."""
+
+    sshd_config = ("MaxSessions 10",)
+
+    @classmethod
+    def setUpClass(cls):
+        os.umask(0o022)
+        super().setUpClass()
+        try:
+            cls.instance = cls.mount.path / "host/a"
+            cls.instance.mkdir()
+            read(cls.instance / "ready")
+        except BaseException:
+            cls.tearDownClass()
+            raise
+
+    def setUp(self):
+        name = self._testMethodName
+        self.there = self.sshd.directory / "home" / name
+        self.here = self.instance / "files" / name
+        self.there.mkdir()
+
+    def fails(self, number, call, *arguments, **more):
+        """Checks that the call fails with that errno."""
+        with self.assertRaises(OSError) as caught:
+            call(*arguments, **more)
+        self.assertEqual(os.strerror(caught.exception.errno), os.strerror(number))
+
+    def open(self, name, flags, mode=0o644):
+        """A descriptor that is closed with the test, for else the mount does not end."""
+        fd = os.open(self.here / name, flags, mode)
+        self.addCleanup(os.close, fd)
+        return fd
+
+    def both(self, name="x"):
+        """The bytes of a file, which must be the same from both sides."""
+        data = read(self.there / name)
+        self.assertEqual(read(self.here / name), data)
+        return data
+
+
+class Dropbear:
+    """Dropbear on loopback. It reads the login's home, so it gets a mount namespace with another one."""
+
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory)
+        if os.getuid() != 0 or not shutil.which("dropbear", path=os.environ["PATH"] + ":/usr/sbin"):
+            raise unittest.SkipTest("no Dropbear, or not root")
+        if not os.path.exists("/usr/lib/sftp-server"):
+            raise unittest.SkipTest("no sftp-server where Dropbear looks for it")
+        key = self.directory / "host_key"
+        sh(f"ssh-keygen -q -t ed25519 -N '' -f {self.directory}/id; "
+           f"dropbearkey -t ed25519 -f {key} >{key}.out; "
+           f"mkdir {self.directory}/login; mkdir -m 700 {self.directory}/login/.ssh; "
+           f"cp {self.directory}/id.pub {self.directory}/login/.ssh/authorized_keys; "
+           f"chmod 600 {self.directory}/login/.ssh/authorized_keys")
+        self.port = self.start(key)
+        public = next(line for line in text(f"{key}.out").splitlines() if line.startswith("ssh-"))
+        (self.directory / "known_hosts").write_text(
+            f"[127.0.0.1]:{self.port} {' '.join(public.split()[:2])}\n")
+
+    def start(self, key):
+        script = 'mount --bind "$1/login" ~ && exec dropbear -F -E -s -m -r "$2" -p 127.0.0.1:"$3"'
+        for port in range(20000 + os.getpid() % 10000, 32000, 17):
+            log = open(self.directory / "log", "wb")
+            self.process = subprocess.Popen(
+                ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh",
+                 self.directory, key, str(port)], stdout=log, stderr=log, start_new_session=True)
+            log.close()
+            wait_for(lambda: self.process.poll() is not None or
+                     "Not backgrounding" in text(self.directory / "log"), "Dropbear")
+            if self.process.poll() is None and "Failed listening" not in text(self.directory / "log"):
+                return port
+            self.stop()
+        raise AssertionError("Dropbear did not start: " + text(self.directory / "log"))
+
+    def stop(self):
+        with contextlib.suppress(OSError):
+            self.process.terminate()
+        self.process.wait(harness.PATIENCE)
+
+
+class DropbearFilesTest(FilesTest):
+    """The same with another server."""
+
+    @classmethod
+    def configure(cls):
+        directory = pathlib.Path(tempfile.mkdtemp(prefix="poolfs-dropbear."))
+        try:
+            cls.sshd = Dropbear(directory)
+        except BaseException:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
+        home = directory / "home"
+        home.mkdir()
+        return harness.ssh_pool(cls.sshd, files=home)
