@@ -419,7 +419,7 @@ finish() {
 	say "done: $output ($(du -h "$output/initrd.img" | cut -f 1) initramfs)"
 	cat <<END
 
-[linux]
+[pool linux]
 type = qemu
 kernel = $output/kernel
 initrd = $output/initrd.img
