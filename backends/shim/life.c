@@ -68,6 +68,9 @@ static void life_change(struct shim *shim, enum instance_state state, const char
 	life->reason = clean;
 	life->state = state;
 	journal_printf(shim, "%s%s%s", state_names[state], clean ? ": " : "", clean ? clean : "");
+	/* The state may be the console's end: who follows it gets the last words first. */
+	sink_tell(&shim->console.spool, false);
+	sink_tell(&shim->journal.spool, false);
 	life_tell(shim);
 }
 

@@ -7,8 +7,11 @@ server on loopback, waiting for conditions, and the checks that must hold at the
 A test is a unittest.TestCase in tests/mount/test_*.py, run by `main()`.
 """
 import contextlib
+import errno
+import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -53,7 +56,22 @@ def write(path, data):
     if isinstance(data, str):
         data = data.encode()
     with open(path, "wb", buffering=0) as file:
-        file.write(data)
+        if file.write(data) is None: # what Python makes of EAGAIN
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), str(path))
+
+
+def value(instance, key):
+    """One value of an instance's status; None when it is not there."""
+    found = re.search(rf"^{key} (.*)$", text(instance / "status"), re.M)
+    return found and found.group(1)
+
+
+def alive(pid):
+    """Whether a process is there that does not just wait to be reaped."""
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    return False
 
 
 def sh(script, shell="sh", check=True, timeout=PATIENCE, **more):
@@ -135,6 +153,18 @@ class Mount:
 
     def log_text(self):
         return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def directory_of(self, pool, name):
+        """The instance's directory in the working directory; None when there is none."""
+        for path in self.work.glob("*/instance.json"):
+            with contextlib.suppress(OSError, ValueError):
+                found = json.loads(path.read_text())
+                if (found["pool"], found["name"]) == (pool, name):
+                    return path.parent
+        return None
+
+    def shim_pid(self, pool, name):
+        return int((self.directory_of(pool, name) / "shim.pid").read_text().split()[0])
 
     def unmount(self):
         subprocess.run(["fusermount3", "-u", "-z", self.path], check=True, timeout=PATIENCE)
