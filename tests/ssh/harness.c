@@ -13,6 +13,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "backends/base/memory.h"
 #include "backends/kinds.h"
 #include "backends/ssh/keys.h"
 
@@ -132,6 +133,44 @@ void transport_again(struct fixture *fixture, const char *const *keys)
 	fixture->up = fixture->down = false;
 }
 
+/* Servers whose test failed; the process ends them when it ends. */
+static char *left[64];
+static unsigned left_count;
+
+/* Stops what failed tests left. */
+static void stop_left(void)
+{
+	const char *script = getenv("POOLFS_SSHD");
+	char command[512];
+
+	for (unsigned i = 0; i < left_count; i++) {
+		if (left[i]) {
+			snprintf(command, sizeof(command), "%s stop %s; rm -rf %s",
+				script ? script : "tests/lib/sshd.sh", left[i], left[i]);
+			if (system(command))
+				perror(command);
+		}
+		free(left[i]);
+	}
+}
+
+/* Notes a server that is to be stopped, or that was. */
+static void note(const char *directory, bool started)
+{
+	if (left_count == 0 && started)
+		atexit(stop_left);
+	if (started && left_count < 64) {
+		left[left_count++] = memory_string(directory);
+		return;
+	}
+	for (unsigned i = 0; i < left_count; i++) {
+		if (!left[i] || strcmp(left[i], directory))
+			continue;
+		free(left[i]);
+		left[i] = NULL;
+	}
+}
+
 /* Starts everything but the connection. */
 void fixture_start(struct fixture *fixture, const char *const *lines, const char *const *keys)
 {
@@ -142,6 +181,7 @@ void fixture_start(struct fixture *fixture, const char *const *lines, const char
 	snprintf(fixture->known_hosts, sizeof(fixture->known_hosts), "%s/known_hosts",
 		fixture->directory);
 	assert_int_equal(mkdir(fixture->home, 0755), 0);
+	note(fixture->directory, true);
 	server_start(fixture, lines);
 	assert_int_equal(uv_loop_init(&fixture->loop), 0);
 	uv_timer_init(&fixture->loop, &fixture->alarm);
@@ -184,6 +224,7 @@ void fixture_close(struct fixture *fixture)
 	assert_int_equal(uv_loop_close(&fixture->loop), 0);
 	values_free(fixture->values);
 	server_stop(fixture);
+	note(fixture->directory, false);
 	text_done(&fixture->log);
 	snprintf(command, sizeof(command), "rm -rf '%s'", fixture->directory);
 	assert_int_equal(system(command), 0);
