@@ -20,8 +20,8 @@
 /* No answer to a file request: the connection is given up. Counted from the moment the request was
  * sent, or from the last answer to another one. */
 #define LIMIT_ANSWER	10000u
-/* The same while an fsync, or the close of a file that was written, is outstanding: the machine's disk
- * may be slow. */
+/* The same while an fsync, or the close of a file that was written, is outstanding: the machine's
+ * disk may be slow. */
 #define LIMIT_SLOW	120000u
 /* The same, however many other answers come. */
 #define LIMIT_EVER	240000u

@@ -57,8 +57,10 @@ static bool open_one(struct channels *channels)
 
 	if (!channels->opening) {
 		channels->opening_files = channels->want_files == CHANNELS_WANTED &&
-					  channels->spare && !channels->files;
-		if (channels->spare && !channels->opening_files)
+					  !channels->files &&
+					  (channels->spare || channels->spare_died);
+		if (!channels->opening_files &&
+			(channels->spare || (channels->spare_died && !channels->needed)))
 			return false;
 	}
 	channels->opening = true;
@@ -110,9 +112,9 @@ static void close_more(struct channels *channels)
 void channels_turn(struct channels *channels)
 {
 	close_more(channels);
-	/* Some servers close channels that idle. */
 	if (channels->spare && libssh2_channel_eof(channels->spare)) {
 		channels->used++;
+		channels->spare_died = true;
 		channels_close(channels, channels->spare);
 		channels->spare = NULL;
 	}

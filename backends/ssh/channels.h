@@ -25,6 +25,8 @@ enum channels_want { CHANNELS_NO, CHANNELS_WANTED, CHANNELS_REFUSED };
 struct channels {
 	struct session *session;
 	LIBSSH2_CHANNEL *spare;		/* open, for the next command */
+	bool spare_died;		/* the server closes what idles: open only what is needed */
+	bool needed;			/* a command waits for a channel */
 	LIBSSH2_CHANNEL *files;		/* open, until channels_take_files */
 	enum channels_want want_files;	/* WANTED: to be opened. REFUSED: the server does not */
 	bool opening;			/* libssh2 is at it: no other may begin */

@@ -161,8 +161,8 @@ void exec_stop(struct transport_run *run)
 	session_wake(run->exec->session);
 }
 
-/* Sends TERM where libssh2 can (1.11); false when that has to wait. The command of a server that does
- * not take signals ends when it next writes, as its output is closed. */
+/* Sends TERM where libssh2 can (1.11); false when that has to wait. The command of a server that
+ * does not take signals ends when it next writes, as its output is closed. */
 static bool send_term(struct transport_run *run)
 {
 #if LIBSSH2_VERSION_NUM >= 0x010b00
@@ -191,8 +191,9 @@ static int start_again(struct transport_run *run)
 static int step_starting(struct transport_run *run)
 {
 	struct session *session = run->exec->session;
-	int result = session_result(session, libssh2_channel_process_startup(run->channel, "exec", 4,
-		run->command.data, (unsigned)run->command.size));
+	int result =
+		session_result(session, libssh2_channel_process_startup(run->channel, "exec", 4,
+						run->command.data, (unsigned)run->command.size));
 
 	/* A channel that was open ahead may have been closed for idling. */
 	if (result == -EAGAIN && libssh2_channel_eof(run->channel))
@@ -278,8 +279,8 @@ static void tell_end(struct transport_run *run)
 	run_end(run, RUN_EXITED, status < 0 || status > 255 ? 255 : status);
 }
 
-/* Passes output on, until the server closed the channel: the status came before that. The end of the
- * output alone is not the end: a command may close it and work on. */
+/* Passes output on, until the server closed the channel: the status came before that. The end of
+ * the output alone is not the end: a command may close it and work on. */
 static int step_running(struct transport_run *run)
 {
 	int result = read_output(run);
@@ -328,6 +329,7 @@ static bool start_queued(struct exec *exec)
 	bool moved = false;
 
 	while ((run = TAILQ_FIRST(&exec->queued)) && !exec->session->lost) {
+		exec->channels->needed = true;
 		if (!exec->channels->spare)
 			channels_turn(exec->channels);
 		channel = channels_take(exec->channels);
@@ -341,6 +343,7 @@ static bool start_queued(struct exec *exec)
 		make_command(run);
 		moved = true;
 	}
+	exec->channels->needed = TAILQ_FIRST(&exec->queued) != NULL;
 	return moved;
 }
 

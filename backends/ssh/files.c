@@ -97,7 +97,7 @@ static char *full_path(const struct files *files, const char *path)
 	return memory_format("%s/%s", strcmp(root, "/") ? root : "", path);
 }
 
-/* Makes the paths that the machine is asked about; a link's target (path2 of FILE_SYMLINK) is none. */
+/* Makes the paths that the machine is asked about; a link's target is none. */
 static int make_paths(struct job *job)
 {
 	if (job->request.handle)

@@ -27,10 +27,10 @@ struct files {
 	struct files_jobs waiting;	/* for SFTP to be ready */
 	struct files_jobs running;	/* requests are sent */
 	struct files_jobs ended;	/* put off to the next turn */
-	struct files_listings listings;	/* of open directories, and of closed ones with answers to come */
+	struct files_listings listings;	/* open, or closed with answers to come */
 	struct handle *handles[FILES_BUCKETS]; /* by number */
 	unsigned handle_count;
-	uint64_t last_handle;		/* goes on over connections: an old number never fits again */
+	uint64_t last_handle;		/* goes on over connections: no old one fits again */
 	char *spare;			/* FILES_DATA_MAX bytes for a large read, when not in use */
 	bool connected;			/* else every request fails */
 };

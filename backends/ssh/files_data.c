@@ -231,7 +231,8 @@ static void finish_write(struct job *job)
 	job->reply.count = job->request.data_size;
 	if (job->error == -EIO && handle && sftp->extensions & SFTP_FSTATVFS) {
 		job->finish = job_finish_status;
-		packet_put_string(sftp_begin_extended(sftp, "fstatvfs@openssh.com", take_space, job),
+		packet_put_string(
+			sftp_begin_extended(sftp, "fstatvfs@openssh.com", take_space, job),
 			handle->name, handle->size);
 		return job_asked(job);
 	}
@@ -293,7 +294,7 @@ int data_fsync(struct job *job)
 	return 0;
 }
 
-/* FILE_CLOSE, of files and directories. The number is free at once: a close that fails has closed. */
+/* FILE_CLOSE, of files and directories. The number is free at once: what fails has closed, too. */
 int data_close(struct job *job)
 {
 	struct handle *handle = job_handle(job);

@@ -141,8 +141,8 @@ int path_readlink(struct job *job)
 	return 0;
 }
 
-/* Something was to be made, and then looked at: where the making failed and there is something, it was
- * in the way. */
+/* Something was to be made, and then looked at: where the making failed and there is something, it
+ * was in the way. */
 static void finish_made(struct job *job)
 {
 	if (job->error && job->status == SFTP_FAILURE && !job->look_error)
@@ -150,8 +150,8 @@ static void finish_made(struct job *job)
 	job_finish_look(job);
 }
 
-/* FILE_SYMLINK. The order of the two paths is OpenSSH's; the draft has it the other way round, but all
- * servers follow OpenSSH (its PROTOCOL file, section 4.1). */
+/* FILE_SYMLINK. The order of the two paths is OpenSSH's; the draft has it the other way round, but
+ * all servers follow OpenSSH (its PROTOCOL file, section 4.1). */
 int path_symlink(struct job *job)
 {
 	job->finish = finish_made;

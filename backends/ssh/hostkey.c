@@ -97,7 +97,8 @@ static int prefer_known(struct hostkey *hostkey, struct session *session,
 				  LIBSSH2_KNOWNHOST_CHECK_MISMATCH;
 
 			if (is == (bool)want)
-				text_printf(&order, "%s%s", order.size ? "," : "", types[i].methods);
+				text_printf(
+					&order, "%s%s", order.size ? "," : "", types[i].methods);
 			found |= is;
 		}
 	}
@@ -111,8 +112,8 @@ static int prefer_known(struct hostkey *hostkey, struct session *session,
 	return -EACCES;
 }
 
-/* The type of the pinned key, its first string, goes first: a server with several keys must show the
- * same one again. */
+/* The type of the pinned key, its first string, goes first: a server with several keys must show
+ * the same one again. */
 static void prefer_pinned(struct hostkey *hostkey, struct session *session)
 {
 	struct text order = { 0 };
@@ -126,7 +127,8 @@ static void prefer_pinned(struct hostkey *hostkey, struct session *session)
 				  !memcmp(hostkey->pinned.data + 4, name, strlen(name));
 
 			if (is == (bool)want)
-				text_printf(&order, "%s%s", order.size ? "," : "", types[i].methods);
+				text_printf(
+					&order, "%s%s", order.size ? "," : "", types[i].methods);
 		}
 	}
 	session_prefer(session, LIBSSH2_METHOD_HOSTKEY, order.data);

@@ -18,8 +18,8 @@ struct hostkey {
 	struct text pinned;		/* the key that is pinned; empty: none yet */
 };
 
-/* Before the handshake: prefers the types of key that are known for the host, so that the server shows
- * one that can be checked. Reads the file. 0, or a negative errno after session_lose. */
+/* Before the handshake: prefers the types of key that are known for the host, so that the server
+ * shows one that can be checked. Reads the file. 0, or a negative errno after session_lose. */
 int hostkey_prepare(struct hostkey *hostkey, struct session *session);
 /* After the handshake: 0, or -EACCES after session_lose. */
 int hostkey_check(struct hostkey *hostkey, struct session *session);

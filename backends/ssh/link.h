@@ -12,10 +12,11 @@
 
 /*
  * Contains the target (size bytes) of the link at path, which is relative to the root of files/ as
- * in files.h. root is that root on the machine: absolute and free of "." and "..". The result in out
- * (with a NUL) is relative and has no ".." behind a name, and of these at most as many as the link's
- * directory is deep. A target that is so already stays as it is, as tools compare texts; else an
- * absolute one below root is written anew that way, "." and inner ".." are folded by their text.
+ * in files.h. root is that root on the machine: absolute and free of "." and "..". The result in
+ * out (with a NUL) is relative and has no ".." behind a name, and of these at most as many as the
+ * link's directory is deep. A target that is so already stays as it is, as tools compare texts;
+ * else an absolute one below root is written anew that way, "." and inner ".." are folded by their
+ * text.
  *
  * 0; -EPERM when the target leaves root; -EIO when it is no path (empty, a NUL); -ENAMETOOLONG.
  */

@@ -52,7 +52,8 @@ static int turn_handshake(struct login *login)
 		int result = session_begin(session);
 
 		if (result < 0)
-			session_lose(session, false, "cannot make a session: %s", strerror(-result));
+			session_lose(
+				session, false, "cannot make a session: %s", strerror(-result));
 		else
 			result = hostkey_prepare(login->hostkey, session);
 		if (result < 0)
@@ -127,8 +128,8 @@ static int turn_agent(struct login *login)
 			return -EIO;
 		}
 		if (libssh2_agent_get_identity(login->agent, &login->identity, login->identity)) {
-			session_lose(session, true, "the machine refused all keys of the agent for %s",
-				login->user);
+			session_lose(session, true,
+				"the machine refused all keys of the agent for %s", login->user);
 			return -EACCES;
 		}
 	}

@@ -75,7 +75,7 @@ static bool type_known(uint32_t mode)
 	       S_ISSOCK(mode) || S_ISCHR(mode) || S_ISBLK(mode);
 }
 
-/* Passes over extended pairs; each takes 8 bytes at least, so a lying count ends with the packet. */
+/* Passes over extended pairs; each takes 8 bytes at least, so a lying count ends soon. */
 static void skip_extended(struct packet *packet)
 {
 	size_t size;

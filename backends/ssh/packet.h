@@ -64,15 +64,16 @@ uint32_t packet_u32(struct packet *packet);
 uint64_t packet_u64(struct packet *packet);
 /* A string; *size is its length, the result points into the packet. */
 const char *packet_string(struct packet *packet, size_t *size);
-/* An ATTRS structure, cleaned: sizes above INT64_MAX are clamped, setuid and setgid are gone, a mode of
- * no known type is left out. */
+/* An ATTRS structure, cleaned: sizes above INT64_MAX are clamped, setuid and setgid are gone, a
+ * mode of no known type is left out. */
 void packet_attr(struct packet *packet, struct file_attr *attr);
 
 void packet_put_u8(struct text *out, uint8_t value);
 void packet_put_u32(struct text *out, uint32_t value);
 void packet_put_u64(struct text *out, uint64_t value);
 void packet_put_string(struct text *out, const void *data, size_t size);
-/* The parts of attr that `valid` names; times beyond 1970..2106 are clamped, the protocol has no others. */
+/* The parts of attr that `valid` names; times beyond 1970..2106 are clamped, the protocol has no
+ * others. */
 void packet_put_attr(struct text *out, const struct file_attr *attr, uint32_t valid);
 
 /* The type of the first packet in data: -EAGAIN while it is incomplete, -EPROTO when

@@ -136,8 +136,8 @@ static bool among(const char **names, int count, const char *name, size_t length
 	return false;
 }
 
-/* libssh2 passes over what it does not know, but 1.10 moves the rest with memcpy over itself: so what
- * it does not know is left out here. */
+/* libssh2 passes over what it does not know, but 1.10 moves the rest with memcpy over itself: so
+ * what it does not know is left out here. */
 void session_prefer(struct session *session, int method, const char *names)
 {
 	const char **known = NULL;

@@ -76,7 +76,8 @@ void sftp_broken(struct sftp *sftp, const char *what)
 {
 	if (!sftp->session->lost)
 		sftp->session->error = -EIO;
-	session_lose(sftp->session, false, "the machine's SFTP server breaks the protocol: %s", what);
+	session_lose(
+		sftp->session, false, "the machine's SFTP server breaks the protocol: %s", what);
 }
 
 /* Starts a packet; its length is filled in at its end. */

@@ -81,8 +81,8 @@ bool sftp_turn(struct sftp *sftp);
 /* Looks at the limits. */
 void sftp_clock(struct sftp *sftp);
 
-/* Begins a request: append its fields to the result, then call sftp_end. take is called with the answer,
- * unless the connection ends before. */
+/* Begins a request: append its fields to the result, then call sftp_end. take is called with the
+ * answer, unless the connection ends before. */
 struct text *sftp_begin(struct sftp *sftp, enum packet_type type, sftp_take *take, void *data);
 /* Begins one of the extended requests. */
 struct text *sftp_begin_extended(struct sftp *sftp, const char *name, sftp_take *take, void *data);

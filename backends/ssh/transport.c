@@ -27,8 +27,8 @@
 #define CLOCK_MS 500u
 
 /* The order of a command's stdout and stderr is kept while little input waits: it is then given to
- * libssh2 in portions smaller than a packet (36 bytes at least), and both streams are looked at after
- * each. For many commands or much output that would cost too much. */
+ * libssh2 in portions smaller than a packet (36 bytes at least), and both streams are looked at
+ * after each. For many commands or much output that would cost too much. */
 #define PORTION_SMALL	32u
 #define PORTION_LARGE	32768u
 #define ORDERED_WAITING	4096u

@@ -32,7 +32,7 @@ struct wire {
 	bool reading;
 	bool ended;			/* closed was called */
 	bool freed;
-	unsigned pending;		/* callbacks of libuv that are to come: they need this object */
+	unsigned pending; /* callbacks of libuv that are to come: they need this object */
 };
 
 static void try_next(struct wire *wire);

@@ -68,7 +68,8 @@ static void bench_transport(struct fixture *fixture, double *times)
 static LIBSSH2_SESSION *log_in(struct fixture *fixture, int *fd)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET,
-		.sin_port = htons((uint16_t)fixture->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+		.sin_port = htons((uint16_t)fixture->port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	LIBSSH2_SESSION *session = libssh2_session_init();
 	char key[128];
 	int one = 1;

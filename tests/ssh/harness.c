@@ -306,7 +306,8 @@ void run_start(struct fixture *fixture, const char *text, struct result *result)
 	result->count = count;
 	text_append(&result->out, "", 0);
 	text_append(&result->err, "", 0);
-	result->run = ssh_transport.run(fixture->transport, text, strlen(text), &run_events, result);
+	result->run =
+		ssh_transport.run(fixture->transport, text, strlen(text), &run_events, result);
 	assert_false(result->started || result->ended);
 }
 
@@ -345,7 +346,8 @@ void ask_start(struct fixture *fixture, struct file_request *request, const char
 	memset(answer, 0, sizeof(*answer));
 	request->path_size = (uint32_t)strlen(call.path);
 	request->path2_size = (uint32_t)strlen(call.path2);
-	ssh_transport.file(fixture->transport, (uint64_t)(uintptr_t)answer, &call, file_done, answer);
+	ssh_transport.file(
+		fixture->transport, (uint64_t)(uintptr_t)answer, &call, file_done, answer);
 	assert_false(answer->done);
 }
 

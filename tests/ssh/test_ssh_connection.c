@@ -14,8 +14,8 @@
 
 #include "tests/ssh/harness.h"
 
-/* libssh2 1.10 loses the two halves of a key (32 bytes each) when a session is freed in the middle of
- * the key exchange, which test_freed does. */
+/* libssh2 1.10 loses the two halves of a key (32 bytes each) when a session is freed in the middle
+ * of the key exchange, which test_freed does. */
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {
@@ -148,9 +148,10 @@ static void test_known_hosts(void **state)
 	struct fixture fixture;
 
 	fixture_start(&fixture, NULL, NULL);
-	host(&fixture, "ssh-keygen -q -t ed25519 -N '' -f other; mv known_hosts good; cp good hashed;"
-		       "ssh-keygen -q -H -f hashed >/dev/null 2>&1; { echo '# x'; echo garbage; echo;"
-		       "echo '@cert-authority * ssh-rsa A'; cat hashed; } >known_hosts");
+	host(&fixture,
+		"ssh-keygen -q -t ed25519 -N '' -f other; mv known_hosts good; cp good hashed;"
+		"ssh-keygen -q -H -f hashed >/dev/null 2>&1; { echo '# x'; echo garbage; echo;"
+		"echo '@cert-authority * ssh-rsa A'; cat hashed; } >known_hosts");
 	connect_to(&fixture, fixture.known_hosts);
 	await(&fixture, &fixture.up);
 	ssh_transport.disconnect(fixture.transport);
@@ -197,8 +198,9 @@ static void test_agent(void **state)
 	char path[96];
 
 	fixture_start(&fixture, NULL, NULL);
-	host(&fixture, "ssh-keygen -q -t ed25519 -N '' -f other; eval $(ssh-agent -a agent) >/dev/null;"
-		       "echo $SSH_AGENT_PID >agent.pid; ssh-add -q other id");
+	host(&fixture,
+		"ssh-keygen -q -t ed25519 -N '' -f other; eval $(ssh-agent -a agent) >/dev/null;"
+		"echo $SSH_AGENT_PID >agent.pid; ssh-add -q other id");
 	snprintf(path, sizeof(path), "%s/agent", fixture.directory);
 	setenv("SSH_AUTH_SOCK", path, 1);
 	transport_again(&fixture, (const char *[]){ "ssh_key", "", NULL });

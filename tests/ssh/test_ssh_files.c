@@ -280,8 +280,11 @@ static void test_links(void **state)
 /* Attributes, by path and by handle; those of a link are the link's. */
 static void test_setattr(void **state)
 {
-	struct file_request request = { .op = FILE_SETATTR, .attr = {
-		.valid = FILE_ATTR_MODE | FILE_ATTR_TIMES, .mode = 0600, .atime = 1000, .mtime = 2000 } };
+	struct file_request request = { .op = FILE_SETATTR,
+		.attr = { .valid = FILE_ATTR_MODE | FILE_ATTR_TIMES,
+			.mode = 0600,
+			.atime = 1000,
+			.mtime = 2000 } };
 	struct answer answer;
 	struct stat status;
 	uint64_t handle;
@@ -360,7 +363,8 @@ static void test_list(void **state)
 	assert_int_equal(list("d", false), 0);
 	make_file("d/x", "");
 	assert_int_equal(list("d", true), 1);
-	run(&fixture, "cd d && seq -f 'a-name-that-is-somewhat-longer-%g' 12000 | xargs touch", &result);
+	run(&fixture, "cd d && seq -f 'a-name-that-is-somewhat-longer-%g' 12000 | xargs touch",
+		&result);
 	assert_int_equal(result.status, 0);
 	result_done(&result);
 	assert_int_equal(list("d", true), 12001);
@@ -468,7 +472,8 @@ static void test_cancel_list(void **state)
 		ask_start(&fixture, &request, NULL, NULL, NULL, &answer);
 		if (i % 2) {
 			ssh_transport.file_cancel(fixture.transport, (uint64_t)(uintptr_t)&answer);
-			assert_int_equal(ask_handle(&fixture, FILE_READDIR, request.handle, &answer), 0);
+			assert_int_equal(
+				ask_handle(&fixture, FILE_READDIR, request.handle, &answer), 0);
 			assert_true(answer.bytes.size > 0);
 		} else {
 			struct answer closed;

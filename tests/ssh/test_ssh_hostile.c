@@ -133,7 +133,8 @@ static void test_reads(void **state)
 
 		open_hostile(&fixture, cases[i].mode);
 		assert_int_equal(ask_open(&fixture, "x", O_RDONLY, &request.handle), 0);
-		assert_int_equal(ask(&fixture, &request, NULL, NULL, NULL, &answer), cases[i].error);
+		assert_int_equal(
+			ask(&fixture, &request, NULL, NULL, NULL, &answer), cases[i].error);
 		if (!cases[i].error)
 			assert_int_equal(answer.bytes.size, cases[i].count);
 		answer_done(&answer);
