@@ -7,6 +7,7 @@
 #include <ftw.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,8 @@
 #define SOCKET_NAME "shim.sock"
 /* What an earlier daemon left gets so long to end before it is killed. */
 #define ORPHAN_MS 8000
+/* And one that was killed gets so long to be gone. */
+#define KILLED_MS 1000
 
 /* The last part of a mount point's name, and a hash of all of it (FNV-1a). */
 static char *mount_name(const char *mount_point)
@@ -224,10 +227,11 @@ struct orphan {
 	unsigned long long start;	/* of the process, as /proc tells it */
 };
 
-/* When a process started: field 22 of /proc/PID/stat, proc_pid_stat(5); 0 when there is none. */
+/* When a process started: field 22 of /proc/PID/stat, proc_pid_stat(5); 0 when there is none, or one
+ * that has ended and is not reaped yet. */
 static unsigned long long start_time(int pid)
 {
-	char path[32], text[1024];
+	char path[32], text[1024], state = 'Z';
 	unsigned long long start = 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
@@ -238,9 +242,9 @@ static unsigned long long start_time(int pid)
 	text[got] = '\0';
 	const char *rest = strrchr(text, ')');
 	if (rest)
-		sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d "
-				 "%*d %*d %llu", &start);
-	return start;
+		sscanf(rest + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d "
+				 "%*d %*d %llu", &state, &start);
+	return state == 'Z' || state == 'X' ? 0 : start;
 }
 
 /* Asks a left-over shim to stop. */
@@ -282,8 +286,14 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Waits until the shim closed its end, or the time is over; then kills it, if it is still that one. */
-static void orphan_wait(struct orphan *orphan, int64_t deadline)
+/* Whether the process is there, and still the one that was noted. */
+static bool orphan_runs(const struct orphan *orphan)
+{
+	return orphan->pid > 1 && orphan->start && start_time(orphan->pid) == orphan->start;
+}
+
+/* Waits until the shim closed its end, or the time is over. */
+static void orphan_hear(struct orphan *orphan, int64_t deadline)
 {
 	char buffer[4096];
 	int64_t left;
@@ -297,11 +307,28 @@ static void orphan_wait(struct orphan *orphan, int64_t deadline)
 	}
 	if (orphan->socket >= 0)
 		close(orphan->socket);
-	if (orphan->pid > 1 && orphan->start && start_time(orphan->pid) == orphan->start &&
-		(orphan->socket < 0 || now_ms() >= deadline)) {
-		log_warning("", "shim %u (pid %d) does not stop and is killed", orphan->id, orphan->pid);
-		kill(orphan->pid, SIGKILL);
-	}
+}
+
+/* Waits until its process is gone, or the time is over: only then is its directory free. */
+static void orphan_watch(const struct orphan *orphan, int64_t deadline)
+{
+	static const struct timespec moment = { .tv_nsec = 10000000 };
+
+	while (orphan_runs(orphan) && now_ms() < deadline)
+		nanosleep(&moment, NULL);
+}
+
+/* Waits for a shim's end; kills one that takes too long, or that nobody can talk to. */
+static void orphan_wait(struct orphan *orphan, int64_t deadline)
+{
+	orphan_hear(orphan, deadline);
+	if (orphan->socket >= 0)
+		orphan_watch(orphan, deadline);
+	if (!orphan_runs(orphan))
+		return;
+	log_warning("", "shim %u (pid %d) does not stop and is killed", orphan->id, orphan->pid);
+	kill(orphan->pid, SIGKILL);
+	orphan_watch(orphan, now_ms() + KILLED_MS);
 }
 
 /* The numbers of the instance directories; free() them. */
