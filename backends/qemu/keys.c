@@ -67,8 +67,8 @@ static const struct poolfs_key qemu_keys[] = {
 	{ .name = "machine",
 	  .type = POOLFS_STRING,
 	  .help = "QEMU's machine type, in QEMU's notation (-machine). Unset: q35, or virt for "
-		  "ARM. microvm has fewer devices and boots faster, but its kernel may find no clock "
-		  "on a busy host without KVM." },
+		  "ARM. microvm has fewer devices and boots faster, but its kernel may find no "
+		  "clock on a busy host without KVM." },
 	{ .name = "cpu",
 	  .type = POOLFS_STRING,
 	  .help = "QEMU's processor model, in QEMU's notation (-cpu). Unset: host with KVM, max "
