@@ -112,6 +112,8 @@ bool guestfs_entry(struct guest_op *op, struct guest_node *parent, const char *n
 		return false;
 	}
 	guest_node_count(node);
+	if (op->message.op == FILE_LINK)
+		guest_node_twin(node, op->node);
 	*entry = (struct entry){ .node = object_node(&node->object, OBJECT_SELF) };
 	guest_node_stat(node, attr, &entry->attr);
 	object_unref(&node->object);

@@ -18,12 +18,20 @@ static int compare(const void *one, const void *other)
 	return strcmp(a->name, b->name);
 }
 
-/* Orders nodes by their inode numbers. */
-static int compare_numbers(const void *one, const void *other)
+/* Orders nodes by their inode numbers, as far as it takes to find one with a number. */
+static int compare_number(const void *one, const void *other)
 {
 	const struct guest_node *a = one, *b = other;
 
 	return a->ino < b->ino ? -1 : a->ino > b->ino;
+}
+
+/* Orders nodes by their inode numbers; those that share one by themselves. */
+static int compare_numbers(const void *one, const void *other)
+{
+	int order = compare_number(one, other);
+
+	return order || one == other ? order : one < other ? -1 : 1;
 }
 
 /* Takes a node out of the places. */
@@ -99,7 +107,7 @@ ino_t guest_node_number(struct guest_node *parent, const char *name)
 		return node->ino;
 	for (const char *c = name; *c; c++)
 		key.ino = (key.ino ^ (unsigned char)*c) * 1099511628211u;
-	while (key.ino == 0 || tfind(&key, &parent->tree->numbers, compare_numbers))
+	while (key.ino == 0 || tfind(&key, &parent->tree->numbers, compare_number))
 		key.ino++;
 	return key.ino;
 }
@@ -139,6 +147,15 @@ struct guest_node *guest_node_get(struct guest_node *parent, const char *name,
 	if (!tsearch(node, &node->tree->numbers, compare_numbers))
 		abort();
 	return node;
+}
+
+/* Gives it another number. */
+void guest_node_twin(struct guest_node *node, const struct guest_node *other)
+{
+	tdelete(node, &node->tree->numbers, compare_numbers);
+	node->ino = other->ino;
+	if (!tsearch(node, &node->tree->numbers, compare_numbers))
+		abort();
 }
 
 /* The kernel's look-ups hold one reference. */

@@ -21,7 +21,7 @@ struct guest_handle;
 /* The nodes of one instance. */
 struct guest_tree {
 	void *places;			/* attached nodes by parent and name, a tree of search.h */
-	void *numbers;			/* all but the root by ino, the same */
+	void *numbers;			/* all but the root by ino, the same; twins share one */
 	LIST_HEAD(, guest_node) nodes;	/* all of them */
 	size_t count;
 	uid_t uid;			/* whom all files seem to belong to */
@@ -66,6 +66,10 @@ void guest_node_detach(struct guest_node *parent, const char *name);
 /* The place's entry has another name now; what had that name is detached. */
 void guest_node_move(struct guest_node *parent, const char *name, struct guest_node *new_parent,
 	const char *new_name);
+
+/* node is a hard link to what `other` is: it shows the same inode number. They stay two nodes, each with
+ * its path, as the guest may put another file into either place. */
+void guest_node_twin(struct guest_node *node, const struct guest_node *other);
 
 /* Writes the path of `name` below node (name NULL: of node itself) to path, FILES_PATH_MAX + 1 bytes.
  * 0, -ENAMETOOLONG, or -ESTALE when node is detached. */

@@ -194,8 +194,11 @@ class Calls:
         write(self.here / "b", "two!")
         self.assertEqual(self.both("a"), b"two!")
         self.fails(errno.EEXIST, os.link, self.here / "a", self.here / "b")
+        self.assertTrue(os.path.samefile(self.here / "a", self.here / "b"))
         os.unlink(self.here / "a")
         self.assertEqual(self.both("b"), b"two!")
+        write(self.here / "a", "another")
+        self.assertFalse(os.path.samefile(self.here / "a", self.here / "b"))
 
     def test_names(self):
         names = [b"with space", b"new\nline", b"\xff\xfe not UTF-8", b"-rf", b"*", b"...", b"'\"$`\\",
