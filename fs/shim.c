@@ -178,15 +178,11 @@ static void start_now(uv_timer_t *timer)
 {
 	struct shim *shim = timer->data;
 	char text[256];
-	int result = spawn(shim);
+	int result = shim->link ? spawn(shim) : -ENOTCONN;
 
-	if (result == 0)
-		result = connect_shim(shim);
 	if (result == 0)
 		return;
 	snprintf(text, sizeof(text), "%s cannot be started: %s", shim->mount->shim, strerror(-result));
-	if (shim->running)
-		uv_process_kill(&shim->process, SIGKILL);
 	died(shim, text);
 }
 
@@ -225,9 +221,11 @@ fail_directory:
 	return result;
 }
 
-/* Starts soon. */
+/* Starts soon. The connection is made now, and waits in the listening socket: what is sent before
+ * the process runs must not be lost. */
 void shim_start(struct shim *shim)
 {
+	connect_shim(shim);
 	uv_timer_start(&shim->timer, start_now, 0, 0);
 }
 
