@@ -300,10 +300,8 @@ int instance_new(struct pool *pool, const char *name, const struct request *requ
 void instance_close(struct instance *instance)
 {
 	/* An open file reads on, though the directory goes. */
-	if (instance->object.refs > 1) {
-		spooled_hold(&instance->console);
-		spooled_hold(&instance->log);
-	}
+	spooled_hold(&instance->console);
+	spooled_hold(&instance->log);
 	change(instance, INSTANCE_CLOSING, "");
 	instance_remove_runs(instance);
 	stream_end(&instance->log.stream);

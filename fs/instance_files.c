@@ -105,6 +105,21 @@ static struct stream *log_stream(struct object *object)
 	return &instance_of(object)->log.stream;
 }
 
+/* A file of a spool, which is its stream's owner, is opened. */
+static int stream_opened(struct handle *handle)
+{
+	spooled_use(handle->control->stream(handle->object)->owner);
+	return 0;
+}
+
+/* And closed. */
+static void stream_closed(struct handle *handle)
+{
+	spooled_unuse(handle->control->stream(handle->object)->owner);
+}
+
+static const struct control_ops stream_ops = { .open = stream_opened, .release = stream_closed };
+
 /* last: a link to the newest run */
 static void last_show(struct object *object, struct text *text)
 {
@@ -146,11 +161,11 @@ const struct control instance_controls[] = {
 	{ .name = "runs", .mode = S_IFDIR | 0700 },
 	{ .name = "files", .mode = S_IFDIR | 0700 },
 	{ .name = "console", .mode = S_IFREG | 0600, .feature = POOLFS_FEATURE_CONSOLE,
-	  .stream = console_stream, .store = console_store },
+	  .stream = console_stream, .store = console_store, .ops = &stream_ops },
 	{ .name = "console.follow", .mode = S_IFREG | 0400, .feature = POOLFS_FEATURE_CONSOLE,
-	  .stream = console_stream, .flags = CONTROL_WAITS | CONTROL_UNLISTED },
+	  .stream = console_stream, .flags = CONTROL_WAITS | CONTROL_UNLISTED, .ops = &stream_ops },
 	{ .name = "ctl", .mode = S_IFREG | 0600, .show = ctl_show, .store = ctl_store },
-	{ .name = "log", .mode = S_IFREG | 0400, .stream = log_stream },
+	{ .name = "log", .mode = S_IFREG | 0400, .stream = log_stream, .ops = &stream_ops },
 	{ 0 }
 };
 

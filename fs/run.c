@@ -114,6 +114,29 @@ static ssize_t stdout_source(struct stream *stream, uint64_t *offset, void *buff
 	return got;
 }
 
+/* A file of the output is opened: stdout may need the spool of output too. */
+static int output_open(struct handle *handle)
+{
+	struct run *run = run_of(handle->object);
+
+	spooled_use(&run->output);
+	spooled_use(&run->out);
+	spooled_use(&run->err);
+	return 0;
+}
+
+/* And closed. */
+static void output_release(struct handle *handle)
+{
+	struct run *run = run_of(handle->object);
+
+	spooled_unuse(&run->output);
+	spooled_unuse(&run->out);
+	spooled_unuse(&run->err);
+}
+
+static const struct control_ops output_ops = { .open = output_open, .release = output_release };
+
 /* Owner and times are the run's. */
 static void run_stat(struct object *object, struct stat *stat)
 {
@@ -132,9 +155,12 @@ static uint32_t run_features(struct object *object)
 
 static const struct control run_controls[] = {
 	{ .name = "cmd", .mode = S_IFREG | 0600, .show = cmd_show, .ops = &command_run_ops },
-	{ .name = "output", .mode = S_IFREG | 0400, .stream = output_stream, .flags = CONTROL_WAITS },
-	{ .name = "stdout", .mode = S_IFREG | 0400, .stream = stdout_stream, .flags = CONTROL_WAITS },
-	{ .name = "stderr", .mode = S_IFREG | 0400, .stream = stderr_stream, .flags = CONTROL_WAITS },
+	{ .name = "output", .mode = S_IFREG | 0400, .stream = output_stream, .flags = CONTROL_WAITS,
+	  .ops = &output_ops },
+	{ .name = "stdout", .mode = S_IFREG | 0400, .stream = stdout_stream, .flags = CONTROL_WAITS,
+	  .ops = &output_ops },
+	{ .name = "stderr", .mode = S_IFREG | 0400, .stream = stderr_stream, .flags = CONTROL_WAITS,
+	  .ops = &output_ops },
 	{ .name = "exit", .mode = S_IFREG | 0400, .stream = exit_stream, .flags = CONTROL_WAITS },
 	{ .name = "state", .mode = S_IFREG | 0400, .show = state_show },
 	{ .name = "ctl", .mode = S_IFREG | 0600, .show = ctl_show, .store = ctl_store },
@@ -244,8 +270,6 @@ bool run_told_spool(struct run *run, const struct frame_spool *notice)
 /* Opens what open files may still want to read. */
 void run_hold(struct run *run)
 {
-	if (run->object.refs == 1)
-		return;
 	spooled_hold(&run->output);
 	spooled_hold(&run->out);
 	spooled_hold(&run->err);

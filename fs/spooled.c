@@ -13,29 +13,47 @@ static ssize_t spooled_source(struct stream *stream, uint64_t *offset, void *buf
 void spooled_init(struct spooled *spooled, int directory, const char *name)
 {
 	spooled->reader = NULL;
-	spooled->held = false;
+	spooled->users = 0;
 	spooled->directory = directory;
 	snprintf(spooled->name, sizeof(spooled->name), "%s", name);
 	stream_init(&spooled->stream, spooled_source, spooled);
 }
 
 /* Closes the file. */
+static void close_reader(struct spooled *spooled)
+{
+	spool_reader_free(spooled->reader);
+	spooled->reader = NULL;
+}
+
+/* Ends the stream. */
 void spooled_done(struct spooled *spooled)
 {
 	stream_done(&spooled->stream);
-	spool_reader_free(spooled->reader);
-	spooled->reader = NULL;
+	close_reader(spooled);
+}
+
+/* One more open file. */
+void spooled_use(struct spooled *spooled)
+{
+	spooled->users++;
+}
+
+/* One less. */
+void spooled_unuse(struct spooled *spooled)
+{
+	if (--spooled->users == 0)
+		close_reader(spooled);
 }
 
 /* Opens. Where that fails, or nothing was ever written, reads tell. */
 void spooled_hold(struct spooled *spooled)
 {
-	spooled->held = true;
-	if (!spooled->reader)
+	if (spooled->users && !spooled->reader)
 		spool_reader_new(spooled->directory, spooled->name, &spooled->reader);
 }
 
-/* Reads, opening and closing the file as needed. */
+/* Reads, opening the file as needed. */
 ssize_t spooled_read(struct spooled *spooled, uint64_t *offset, void *buffer, size_t size)
 {
 	if (!spooled->reader) {
@@ -44,11 +62,5 @@ ssize_t spooled_read(struct spooled *spooled, uint64_t *offset, void *buffer, si
 		if (result < 0)
 			return result;
 	}
-	ssize_t got = spool_read(spooled->reader, offset, buffer, size);
-	bool last = got >= 0 && *offset + (size_t)got >= spooled->stream.end;
-	if (spooled->stream.ended && last && !spooled->held) {
-		spool_reader_free(spooled->reader);
-		spooled->reader = NULL;
-	}
-	return got;
+	return spool_read(spooled->reader, offset, buffer, size);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A stream whose bytes are in a spool, a file that the shim writes in the instance's
- * directory (protocol/spool.h). The file is opened when it is first read, and closed again
- * when a reader reached the end of a stream that has ended. Loop's thread only.
+ * directory (protocol/spool.h). It is opened when it is first read, and closed when no user
+ * is left: an open file of the mount that may read it. Loop's thread only.
  */
 #ifndef FS_SPOOLED_H
 #define FS_SPOOLED_H
@@ -13,7 +13,7 @@
 struct spooled {
 	struct stream stream;
 	struct spool_reader *reader;
-	bool held;		/* reader stays until the end */
+	unsigned users;
 	int directory;		/* descriptor of the instance's directory, not owned */
 	char name[40];		/* of the file */
 };
@@ -22,7 +22,9 @@ struct spooled {
 void spooled_init(struct spooled *spooled, int directory, const char *name);
 void spooled_done(struct spooled *spooled);
 
-/* Opens the file, if there is one, and keeps it open: it is about to be unlinked. */
+void spooled_use(struct spooled *spooled);
+void spooled_unuse(struct spooled *spooled);
+/* The file is about to be unlinked: opens it if there are users, who will read on. */
 void spooled_hold(struct spooled *spooled);
 
 /* As stream_source, for a stream that is put together of several spools. */

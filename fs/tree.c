@@ -109,14 +109,18 @@ void tree_getattr(struct request *request, uint64_t node)
 	struct object *object = object_find(node, &file);
 	struct stat stat;
 
-	if (object && object->type != OBJECT_FILE) {
-		control_stat(object, file, &stat);
-		request_attr(request, &stat, TREE_ATTR_SECONDS);
+	if (object && object->type == OBJECT_FILE) {
+		guestfs_getattr(request, object);
 		return;
 	}
-	object = find(request, node, &file);
-	if (object)
-		guestfs_getattr(request, object);
+	/* A name that the kernel still knows may be gone by now. */
+	const struct control *control = object ? control_find(object, file) : NULL;
+	if (!object || (control && !control_present(object, control))) {
+		request_error(request, -ESTALE);
+		return;
+	}
+	control_stat(object, file, &stat);
+	request_attr(request, &stat, TREE_ATTR_SECONDS);
 }
 
 /* Shells truncate and editors chmod what they write: on control files that does nothing. */

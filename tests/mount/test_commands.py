@@ -238,19 +238,19 @@ class Commands(harness.SshTest):
 
 
 class Queue(harness.MountTest):
-    """An instance that never gets ready: nothing of its queue starts."""
+    """An instance that never gets ready, as its server says nothing: nothing of its queue starts."""
 
     @classmethod
     def configure(cls):
-        # It takes connections, and says nothing.
-        cls.silent = socket.create_server(("127.0.0.1", 0))
-        cls.files = tempfile.mkdtemp(prefix="poolfs-test.")
-        cls.addClassCleanup(shutil.rmtree, cls.files)
-        cls.addClassCleanup(cls.silent.close)
-        write(cls.files + "/empty", "")
-        return ("[pool silent]\ntype = ssh\nhost = 127.0.0.1\n"
-                f"ssh_port = {cls.silent.getsockname()[1]}\nssh_key = {cls.files}/empty\n"
-                f"known_hosts = {cls.files}/empty\nqueue_limit = 3\n")
+        silent = socket.create_server(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+        files = tempfile.mkdtemp(prefix="poolfs-test.")
+        cls.addClassCleanup(silent.close)
+        cls.addClassCleanup(shutil.rmtree, files)
+        sh(f"ssh-keygen -q -t ed25519 -N '' -f {files}/id; "
+           f"echo \"[127.0.0.1]:{port} $(cut -d' ' -f1,2 {files}/id.pub)\" >{files}/known_hosts")
+        return (f"[pool silent]\ntype = ssh\nhost = 127.0.0.1\nssh_port = {port}\nqueue_limit = 3\n"
+                f"ssh_key = {files}/id\nknown_hosts = {files}/known_hosts\n")
 
     def test_queue_limit(self):
         instance = self.new("silent", ready=False)
