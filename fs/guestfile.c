@@ -364,8 +364,8 @@ static void reopen(struct request *request, struct guest_handle *file, uint64_t 
 		guest_op_send(op);
 }
 
-/* Lists: from the page at hand, or from the next one. A rewinddir(3) must see new names, and a
- * seekdir(3) back may want a page that is gone. */
+/* Lists: from the page at hand, or from the next one. A rewinddir(3) must see new names, a seekdir(3)
+ * back may want a page that is gone, and a lost connection took the open directory with it. */
 void guestfs_readdir(struct request *request, struct handle *handle, uint64_t offset)
 {
 	struct guest_handle *file = file_of(handle);
@@ -374,7 +374,7 @@ void guestfs_readdir(struct request *request, struct handle *handle, uint64_t of
 	if (file->first == 0)
 		file->first = FIRST_OFFSET;
 	bool rewound = offset < FIRST_OFFSET && file->first + file->count > FIRST_OFFSET;
-	if (rewound || file->lost || (offset >= FIRST_OFFSET && offset < file->first)) {
+	if (rewound || file->lost || is_stale(file) || (offset >= FIRST_OFFSET && offset < file->first)) {
 		reopen(request, file, offset);
 	} else if (offset < FIRST_OFFSET) {
 		answer_dots(request, node_of(handle), offset);

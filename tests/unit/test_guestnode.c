@@ -134,6 +134,34 @@ static void forgotten_nodes_go_and_their_ids_with_them(void **state)
 	end(&tree, root);
 }
 
+static void no_two_files_show_one_number(void **state)
+{
+	struct guest_tree tree;
+	struct guest_node *root;
+
+	begin(&tree, &root);
+	struct guest_node *old = known(root, "log", &file);
+	ino_t number = old->ino;
+	guest_node_move(root, "log", root, "log.1");
+	assert_int_equal(old->ino, number);
+	assert_int_equal(guest_node_number(root, "log.1"), number);
+	assert_int_not_equal(guest_node_number(root, "log"), number);
+	struct guest_node *new = known(root, "log", &file);
+	assert_int_not_equal(new->ino, number);
+	assert_int_equal(guest_node_number(root, "log"), new->ino);
+	/* Hard links do; the number is taken until the last of them is forgotten. */
+	struct guest_node *twin = known(root, "twin", &file);
+	guest_node_twin(twin, old);
+	assert_int_equal(twin->ino, number);
+	guest_node_forget(new, 1);
+	guest_node_detach(root, "log.1");
+	guest_node_forget(old, 1);
+	assert_int_not_equal(guest_node_number(root, "log"), number);
+	guest_node_forget(twin, 1);
+	assert_int_equal(guest_node_number(root, "log"), number);
+	end(&tree, root);
+}
+
 static void long_paths_are_refused(void **state)
 {
 	struct guest_tree tree;
@@ -189,6 +217,7 @@ int main(void)
 		cmocka_unit_test(replaced_and_removed_places_have_no_path),
 		cmocka_unit_test(another_type_is_another_file),
 		cmocka_unit_test(forgotten_nodes_go_and_their_ids_with_them),
+		cmocka_unit_test(no_two_files_show_one_number),
 		cmocka_unit_test(long_paths_are_refused),
 		cmocka_unit_test(what_must_not_be_opened_is_a_socket),
 	};
