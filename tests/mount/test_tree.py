@@ -6,6 +6,7 @@ import re
 import shutil
 import stat
 import subprocess
+import unittest
 
 import harness
 from harness import read, sh, text, write
@@ -141,12 +142,12 @@ class Tree(harness.SshTest):
         for name in ("pool.type", "a"):
             self.assertEqual(refused(os.mkdir, self.pool / name), "EEXIST")
         for name in ("n" * 63, "0A.b_c-"):
-            self.new("host", name, ready=False)
+            self.new("host", name)
         self.assertEqual(refused(os.mkdir, self.pool / "b"), "ENOSPC")
-        self.new("other", "a", ready=False) # its own count, its own names
+        self.new("other", "a") # its own count, its own names
         self.assertEqual(refused(os.mkdir, self.top / "other/b"), "ENOSPC")
         os.rmdir(self.pool / ("n" * 63))
-        self.new("host", "n" * 63, ready=False)
+        self.new("host", "n" * 63)
         self.assertEqual(refused(os.mkdir, self.top / "pool"), "EPERM")
         self.assertEqual(refused(os.mkdir, self.instance / "new"), "EPERM")
         self.assertEqual(refused(os.rmdir, self.pool), "EPERM")
@@ -264,6 +265,41 @@ class Tree(harness.SshTest):
     def test_extended_attributes(self):
         self.assertEqual(refused(os.setxattr, self.instance / "cmd", "user.x", b""), "ENOTSUP")
         self.assertEqual(re.sub(r"\s", "", sh(f"cd {self.instance}; ls -l cmd | cut -c 1-10")), "-rw-------")
+
+
+class Owners(harness.SshTest):
+    """With allow_other, an instance belongs to whoever made it."""
+
+    @classmethod
+    def configure(cls):
+        if os.getuid() != 0:
+            raise unittest.SkipTest("only root can act as two users")
+        return "allow_other = yes\n" + super().configure()
+
+    def other(self, script):
+        """Runs a script as another user: its exit status and output."""
+        done = subprocess.run(["sh", "-c", script], user=65534, group=65534, extra_groups=[],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              timeout=harness.PATIENCE, cwd="/")
+        return done.returncode, done.stdout
+
+    def test_owner(self):
+        self.mount.base.chmod(0o711)
+        pool = self.mount.path / "host"
+        ours = self.new("host")
+        self.assertEqual(stat.S_IMODE(pool.stat().st_mode), 0o1777)
+        for script in (f"ls {ours}", f"cat {ours}/state", f"echo id >{ours}/cmd", f"rmdir {ours}",
+                       f"mkdir {ours}/runs/x", f"ls {ours}/files", f"chmod 777 {ours}"):
+            status, output = self.other(script)
+            self.assertNotEqual(status, 0, script)
+            self.assertRegex(output, "not permitted|denied", script)
+        self.assertEqual(self.other(f"mkdir {pool}/b && cat {pool}/b/ready >&2 && "
+                                    f"echo true >{pool}/b/cmd && cat {pool}/b/last/exit")[0], 0)
+        self.addCleanup(self.drop, pool / "b")
+        found = (pool / "b").stat()
+        self.assertEqual((found.st_uid, found.st_gid, found.st_mode & 0o7777), (65534, 65534, 0o700))
+        self.assertEqual((pool / "b/state").stat().st_uid, 65534)
+        self.assertEqual(self.other(f"rmdir {pool}/b"), (0, ""))
 
 
 if __name__ == "__main__":
