@@ -30,11 +30,24 @@ struct transport_events {
 
 struct transport_run;
 
+/* What is to run, and how. */
+struct transport_command {
+	const char *text;		/* size bytes, no NUL: for the login's shell, as it is */
+	size_t size;
+	const char *environment;	/* lines KEY=VALUE, each ended by a newline, no NUL; or NULL */
+	size_t environment_size;
+	const char *cwd;		/* absolute, or relative to the directory of files/; NULL or "": that */
+	unsigned columns, rows;		/* of a terminal; 0: none */
+	bool input;			/* standard input stays open until run_eof; else it is at its end */
+};
+
 struct transport_run_events {
-	/* The machine accepted the command: it runs. */
+	/* The machine accepted the command: it runs. At most once. */
 	void (*started)(void *data);
 	/* Output: kind is SPOOL_STDOUT or SPOOL_STDERR. */
 	void (*output)(void *data, enum spool_kind kind, const void *bytes, size_t size);
+	/* There is room for standard input again. */
+	void (*drained)(void *data);
 	/* The end, exactly once, last of all; the run's object is gone when this returns. state is
 	 * RUN_EXITED, RUN_SIGNALED, RUN_STOPPED or RUN_LOST; status as in struct frame_run_state. */
 	void (*ended)(void *data, enum run_state state, int status);
@@ -57,13 +70,26 @@ struct transport_ops {
 	void (*connect)(struct transport *transport, const struct poolfs_address *address);
 	/* Drops the connection; `down` does not follow, runs and requests end as there. */
 	void (*disconnect)(struct transport *transport);
-	/* Starts a command: text (size bytes, no NUL) goes to the login's shell as it is, in the
-	 * directory of files/. While up; queued inside where the server limits channels. */
-	struct transport_run *(*run)(struct transport *transport, const char *text, size_t size,
-		const struct transport_run_events *events, void *data);
-	/* Asks for its end (TERM to the command where the server can, and the channel closes);
-	 * `ended` still comes, soon. */
-	void (*run_stop)(struct transport_run *run);
+	/* Starts a command; it is copied. While up; queued inside where the server limits channels. */
+	struct transport_run *(*run)(struct transport *transport,
+		const struct transport_command *command, const struct transport_run_events *events,
+		void *data);
+	/* Bytes for its standard input. How many were taken; when fewer, `drained` follows. 0 after
+	 * run_eof, and for a command without `input`. */
+	size_t (*run_input)(struct transport_run *run, const void *bytes, size_t size);
+	/* The end of its standard input, after what was taken. */
+	void (*run_eof)(struct transport_run *run);
+	/* Sends a signal (Linux's number) to all processes of the command, its children in other
+	 * sessions too, where the machine allows to find them. Not for a command that still waits for
+	 * a channel: abandon that one. Where signals cannot be sent, TERM and KILL abandon. */
+	void (*run_signal)(struct transport_run *run, int signal);
+	/* From now on the command has not ended before all of its processes have: `ended` waits for
+	 * those that its first process left behind, and run_signal reaches them. */
+	void (*run_await_all)(struct transport_run *run);
+	/* The terminal's new size; nothing without terminal. */
+	void (*run_resize)(struct transport_run *run, unsigned columns, unsigned rows);
+	/* Closes the command's channel, whatever still runs; `ended` with RUN_STOPPED follows soon. */
+	void (*run_abandon)(struct transport_run *run);
 	/* A file request; call is valid during this call only. key names it for file_cancel. */
 	void (*file)(struct transport *transport, uint64_t key, const struct file_call *call,
 		transport_file_done *done, void *data);

@@ -1,41 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Three streams make up a run's output. `output` gets every byte. As long as nothing came on
- * stderr, stdout is the same bytes, and has no spool of its own; from the first stderr byte on
- * it has one, which begins at the offset that `output` had reached.
- *
- * A run's object lives while the daemon may ask for it, and while the transport may call back.
- */
 #include "backends/shim/commands.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "backends/base/memory.h"
-#include "backends/shim/shim.h"
-
-struct run {
-	struct shim *shim;
-	uint64_t id;
-	enum run_state state;
-	int status;
-	char *text;			/* size bytes, until the end */
-	size_t size;
-	struct transport_run *handle;	/* the transport's, until it says ended */
-	bool forgotten;			/* by the daemon */
-	bool split;			/* stdout has a spool of its own */
-	bool noted;			/* is in commands.changed */
-	struct sink output, out, err;
-	TAILQ_ENTRY(run) all, changed;
-	LIST_ENTRY(run) bucket;
-};
+#include "backends/shim/run.h"
 
 /* Prepares an empty set. */
 void commands_init(struct shim *shim)
 {
 	TAILQ_INIT(&shim->commands.all);
 	TAILQ_INIT(&shim->commands.changed);
+	TAILQ_INIT(&shim->commands.running);
 }
 
 /* Finds a run. */
@@ -50,186 +29,171 @@ static struct run *run_find(struct shim *shim, uint64_t id)
 }
 
 /* Makes a run and remembers it. */
-static struct run *run_new(struct shim *shim, uint64_t id, const void *text, size_t size)
+static struct run *run_new(struct shim *shim, uint64_t id)
 {
 	uint64_t limit = (uint64_t)poolfs_number(shim->setup.values, "output_limit");
 	struct run *run = memory_new(sizeof(*run));
 
 	run->shim = shim;
 	run->id = id;
-	run->text = memory_new(size);
-	run->size = size;
-	memcpy(run->text, text, size);
 	sink_init(&run->output, shim, SPOOL_OUTPUT, id, limit);
 	sink_init(&run->out, shim, SPOOL_STDOUT, id, limit);
 	sink_init(&run->err, shim, SPOOL_STDERR, id, limit);
+	sink_init(&run->transcript, shim, SPOOL_TRANSCRIPT, id, limit);
 	TAILQ_INSERT_TAIL(&shim->commands.all, run, all);
 	LIST_INSERT_HEAD(&shim->commands.buckets[id % COMMANDS_BUCKETS], run, bucket);
 	shim->commands.count++;
-	shim->commands.text_bytes += size;
 	return run;
 }
 
-/* The command's text is needed no more. */
-static void run_drop_text(struct run *run)
+/* What the limit on texts counts. */
+static size_t run_bytes(const struct run *run)
 {
-	run->shim->commands.text_bytes -= run->size;
-	run->size = 0;
-	free(run->text);
-	run->text = NULL;
+	return run->size + run->setup.environment_size + run->setup.cwd_size;
 }
 
-/* No notice about this run is waiting any more. */
-static void run_unnote(struct run *run)
+/* The command's text and set-up are needed no more. */
+void commands_drop_text(struct run *run)
 {
-	if (run->noted)
-		TAILQ_REMOVE(&run->shim->commands.changed, run, changed);
-	run->noted = false;
+	run->shim->commands.text_bytes -= run_bytes(run);
+	run->size = run->setup.environment_size = run->setup.cwd_size = 0;
+	free(run->text);
+	free(run->environment);
+	free(run->cwd);
+	run->text = run->environment = run->cwd = NULL;
 }
 
 /* Frees a run; its files stay. */
-static void run_free(struct run *run)
+void commands_free(struct run *run)
 {
 	run_unnote(run);
-	run_drop_text(run);
+	limits_done(run);
+	input_done(run);
+	if (run->state == RUN_RUNNING)
+		TAILQ_REMOVE(&run->shim->commands.running, run, running);
+	commands_drop_text(run);
+	transcript_end(&run->lines, &run->shim->commands.scratch);
+	run->shim->commands.scratch.size = 0;
 	sink_finish(&run->output);
 	sink_finish(&run->out);
 	sink_finish(&run->err);
+	sink_finish(&run->transcript);
 	TAILQ_REMOVE(&run->shim->commands.all, run, all);
 	LIST_REMOVE(run, bucket);
 	run->shim->commands.count--;
 	free(run);
 }
 
-/* Whether nothing of this run changes any more. */
-static bool run_ended(const struct run *run)
+/* A copy that ends with a NUL. */
+static char *copy(const void *data, size_t size)
 {
-	return run->state != RUN_QUEUED && run->state != RUN_RUNNING;
+	char *bytes = memory_new(size + 1);
+
+	if (size)
+		memcpy(bytes, data, size);
+	return bytes;
 }
 
-/* Sends the notices. stdout's first: it says how much of `output` is stdout. */
-static void run_tell_spools(struct run *run, bool always)
+/* Whether a line of an environment is KEY=VALUE. */
+static bool is_assignment(const char *line, const char *end)
 {
-	if (run->split)
-		sink_tell(&run->out, always);
-	if (run->err.end > 0)
-		sink_tell(&run->err, always);
-	if (run->output.end > 0)
-		sink_tell(&run->output, always);
+	const char *at = line;
+
+	while (at < end && (*at == '_' || (*at >= 'A' && *at <= 'Z') || (*at >= 'a' && *at <= 'z') ||
+		(at > line && *at >= '0' && *at <= '9')))
+		at++;
+	return at > line && at < end && *at == '=';
 }
 
-/* Sends the state. */
-static void run_tell_state(struct run *run)
+/* Whether a FRAME_RUN_SETUP is as it has to be. */
+static bool setup_is_good(const struct frame_run_setup *setup, const char *rest, size_t size)
 {
-	struct frame_run_state frame = { .state = run->state, .status = run->status,
-		.bytes_dropped = run->output.start };
+	const char *line = rest, *end = rest + setup->environment_size;
 
-	daemon_send(run->shim, FRAME_RUN_STATE, run->id, &frame, sizeof(frame), NULL, 0);
-}
+	if (setup->environment_size > PROTOCOL_ENVIRONMENT_MAX || setup->cwd_size > PROTOCOL_CWD_MAX ||
+		size != (size_t)setup->environment_size + setup->cwd_size ||
+		(setup->flags & ~RUN_INPUT) || !setup->columns != !setup->rows ||
+		memchr(rest, '\0', size))
+		return false;
+	while (line < end) {
+		const char *newline = memchr(line, '\n', (size_t)(end - line));
 
-/* Has the notices sent when the loop has done its turn. */
-static void run_note(struct run *run)
-{
-	if (!run->noted)
-		TAILQ_INSERT_TAIL(&run->shim->commands.changed, run, changed);
-	run->noted = true;
-}
-
-/* The one place where a run's state changes. */
-static void run_change(struct run *run, enum run_state state, int status)
-{
-	if (run_ended(run))
-		return;
-	run->state = state;
-	run->status = status;
-	if (run_ended(run)) {
-		run_drop_text(run);
-		sink_finish(&run->output);
-		sink_finish(&run->out);
-		sink_finish(&run->err);
-		run_unnote(run);
+		if (!newline || !is_assignment(line, newline))
+			return false;
+		line = newline + 1;
 	}
-	if (run->forgotten)
-		return;
-	run_tell_spools(run, false);
-	run_tell_state(run);
+	return true;
 }
 
-/* The machine accepted the command. */
-static void run_started(void *data)
+/* Whether there is no room for another run, or for so much text. */
+static bool too_many(struct shim *shim, size_t runs, size_t bytes)
 {
-	run_change(data, RUN_RUNNING, 0);
+	return shim->commands.count + runs > COMMANDS_MAX ||
+		shim->commands.text_bytes + bytes > COMMANDS_TEXT_MAX;
 }
 
-/* From here on stdout is not the same as `output`. */
-static void run_split(struct run *run)
+/* FRAME_RUN_SETUP. For a run that is known already: the daemon repeats itself. */
+int commands_prepare(struct shim *shim, uint64_t id, const void *payload, size_t size)
 {
-	run->split = true;
-	sink_rebase(&run->out, run->output.end);
+	const struct frame_run_setup *setup = payload;
+	const char *rest = (const char *)(setup + 1);
+	struct run *run = run_find(shim, id);
+
+	shim->daemon.prepares = true;
+	size -= sizeof(*setup);
+	if (!setup_is_good(setup, rest, size))
+		return -EPROTO;
+	if (run && !run->prepared)
+		return 0;
+	if (!run && shim->commands.count >= 2 * COMMANDS_MAX)
+		return -EPROTO;
+	if (!run)
+		run = run_new(shim, id);
+	commands_drop_text(run);
+	run->prepared = true;
+	run->refused = too_many(shim, 0, size);
+	if (run->refused)
+		return 0;
+	run->setup = *setup;
+	run->environment = copy(rest, setup->environment_size);
+	run->cwd = copy(rest + setup->environment_size, setup->cwd_size);
+	shim->commands.text_bytes += size;
+	return 0;
 }
 
-/* The command wrote something. */
-static void run_output(void *data, enum spool_kind kind, const void *bytes, size_t size)
+/* There are too many runs: this one ends as lost, and is not remembered. */
+static void refuse(struct shim *shim, uint64_t id)
 {
-	struct run *run = data;
+	struct frame_run_state refused = { .state = RUN_LOST, .status = 255 };
 
-	if (run_ended(run) || run->forgotten || size == 0)
-		return;
-	if (kind == SPOOL_STDERR && !run->split)
-		run_split(run);
-	if (kind == SPOOL_STDERR)
-		sink_append(&run->err, bytes, size);
-	else if (run->split)
-		sink_append(&run->out, bytes, size);
-	sink_append(&run->output, bytes, size);
-	run_note(run);
-}
-
-/* The transport is through with the run. */
-static void run_over(void *data, enum run_state state, int status)
-{
-	struct run *run = data;
-
-	run->handle = NULL;
-	run_change(run, state, status);
-	if (run->forgotten)
-		run_free(run);
-}
-
-static const struct transport_run_events run_events = {
-	.started = run_started,
-	.output = run_output,
-	.ended = run_over,
-};
-
-/* Gives a queued run to the transport. */
-static void run_start(struct run *run)
-{
-	run->handle = life_run(run->shim, run->text, run->size, &run_events, run);
-	if (!run->handle)
-		run_change(run, RUN_LOST, 255);
+	journal_printf(shim, "run %llu is refused: too many runs", (unsigned long long)id);
+	daemon_send(shim, FRAME_RUN_STATE, id, &refused, sizeof(refused), NULL, 0);
 }
 
 /* FRAME_RUN. A number that is known already: the daemon repeats itself, and hears the state. */
 int commands_add(struct shim *shim, uint64_t id, const void *text, size_t size)
 {
-	struct commands *commands = &shim->commands;
 	struct run *run = run_find(shim, id);
 
 	if (memchr(text, '\0', size))
 		return -EPROTO;
-	if (run) {
+	if (run && !run->prepared) {
 		if (!run->forgotten)
 			run_tell_state(run);
 		return 0;
 	}
-	if (commands->count >= COMMANDS_MAX || commands->text_bytes + size > COMMANDS_TEXT_MAX) {
-		struct frame_run_state refused = { .state = RUN_LOST, .status = 255 };
-		journal_printf(shim, "run %llu is refused: too many runs", (unsigned long long)id);
-		daemon_send(shim, FRAME_RUN_STATE, id, &refused, sizeof(refused), NULL, 0);
+	if (too_many(shim, run ? 0 : 1, size) || (run && run->refused)) {
+		if (run)
+			commands_free(run);
+		refuse(shim, id);
 		return 0;
 	}
-	run = run_new(shim, id, text, size);
+	if (!run)
+		run = run_new(shim, id);
+	run->prepared = false;
+	run->text = copy(text, size);
+	run->size = size;
+	shim->commands.text_bytes += size;
 	if (life_is_over(shim))
 		run_change(run, RUN_LOST, 255);
 	else if (life_is_up(shim))
@@ -244,12 +208,8 @@ int commands_stop(struct shim *shim, uint64_t id, const void *payload, size_t si
 {
 	struct run *run = run_find(shim, id);
 
-	if (!run || run_ended(run))
-		return 0;
-	if (run->handle)
-		shim->setup.transport->run_stop(run->handle);
-	else
-		run_change(run, RUN_STOPPED, 255);
+	if (run && !run->prepared && !run->forgotten)
+		limits_end(run, RUN_STOPPED);
 	return 0;
 }
 
@@ -262,14 +222,91 @@ int commands_forget(struct shim *shim, uint64_t id, const void *payload, size_t 
 		return 0;
 	run->forgotten = true;
 	run_unnote(run);
+	input_done(run);
 	sink_remove(&run->output);
 	sink_remove(&run->out);
 	sink_remove(&run->err);
+	sink_remove(&run->transcript);
 	if (!run->handle)
-		run_free(run);
-	else if (!run_ended(run))
-		shim->setup.transport->run_stop(run->handle);
+		commands_free(run);
+	else
+		limits_end(run, RUN_STOPPED);
 	return 0;
+}
+
+/* FRAME_RUN_INPUT. */
+int commands_input(struct shim *shim, uint64_t id, const void *payload, size_t size)
+{
+	struct run *run = run_find(shim, id);
+
+	return run ? input_take(run, payload, size) : 0;
+}
+
+/* FRAME_RUN_EOF. */
+int commands_eof(struct shim *shim, uint64_t id, const void *payload, size_t size)
+{
+	struct run *run = run_find(shim, id);
+
+	if (run)
+		input_eof(run);
+	return 0;
+}
+
+/* FRAME_RUN_SIGNAL. What has not started can only end. */
+int commands_signal(struct shim *shim, uint64_t id, const void *payload, size_t size)
+{
+	int signal = ((const struct frame_run_signal *)payload)->signal;
+	struct run *run = run_find(shim, id);
+
+	if (signal < 1 || signal > 31)
+		return -EPROTO;
+	if (!run || run->prepared || run->forgotten || run_ended(run))
+		return 0;
+	if (run->state == RUN_RUNNING && run->handle)
+		shim->setup.transport->run_signal(run->handle, signal);
+	else if (signal == SIGTERM || signal == SIGKILL || signal == SIGINT)
+		limits_end(run, RUN_STOPPED);
+	return 0;
+}
+
+/* FRAME_RUN_RESIZE. */
+int commands_resize(struct shim *shim, uint64_t id, const void *payload, size_t size)
+{
+	const struct frame_run_resize *resize = payload;
+	struct run *run = run_find(shim, id);
+
+	if (!resize->columns || !resize->rows)
+		return -EPROTO;
+	if (!run || run_ended(run) || !run->setup.columns)
+		return 0;
+	run->setup.columns = resize->columns;
+	run->setup.rows = resize->rows;
+	if (run->handle)
+		shim->setup.transport->run_resize(run->handle, resize->columns, resize->rows);
+	return 0;
+}
+
+/* The console printed something. */
+void commands_console(struct shim *shim, const void *bytes, size_t size)
+{
+	struct run *run;
+
+	TAILQ_FOREACH(run, &shim->commands.running, running)
+		run_console(run, bytes, size);
+}
+
+/* The daemon is gone. */
+void commands_drop(struct shim *shim)
+{
+	struct run *run, *next;
+
+	for (run = TAILQ_FIRST(&shim->commands.all); run; run = next) {
+		next = TAILQ_NEXT(run, all);
+		if (run->prepared)
+			commands_free(run);
+		else
+			input_recount(run);
+	}
 }
 
 /* Ready. */
@@ -279,7 +316,7 @@ void commands_start(struct shim *shim)
 
 	for (run = TAILQ_FIRST(&shim->commands.all); run; run = next) {
 		next = TAILQ_NEXT(run, all);
-		if (run->state == RUN_QUEUED && !run->handle && !run->forgotten)
+		if (run->state == RUN_QUEUED && !run->handle && !run->forgotten && !run->prepared)
 			run_start(run);
 	}
 }
@@ -290,7 +327,8 @@ void commands_lose(struct shim *shim)
 	struct run *run;
 
 	TAILQ_FOREACH(run, &shim->commands.all, all)
-		run_change(run, RUN_LOST, 255);
+		if (!run->prepared)
+			run_change(run, RUN_LOST, 255);
 }
 
 /* The transport's objects are gone. */
@@ -302,7 +340,7 @@ void commands_cut(struct shim *shim)
 		next = TAILQ_NEXT(run, all);
 		run->handle = NULL;
 		if (run->forgotten)
-			run_free(run);
+			commands_free(run);
 	}
 }
 
@@ -314,6 +352,7 @@ void commands_tell(struct shim *shim)
 	while ((run = TAILQ_FIRST(&shim->commands.changed))) {
 		run_unnote(run);
 		run_tell_spools(run, false);
+		input_tell(run);
 	}
 }
 
@@ -323,7 +362,7 @@ void commands_tell_all(struct shim *shim)
 	struct run *run;
 
 	TAILQ_FOREACH(run, &shim->commands.all, all) {
-		if (run->forgotten)
+		if (run->forgotten || run->prepared)
 			continue;
 		run_tell_spools(run, true);
 		run_tell_state(run);
@@ -336,5 +375,6 @@ void commands_done(struct shim *shim)
 	struct run *run;
 
 	while ((run = TAILQ_FIRST(&shim->commands.all)))
-		run_free(run);
+		commands_free(run);
+	text_done(&shim->commands.scratch);
 }

@@ -36,6 +36,8 @@ void console_output(struct shim *shim, const void *data, size_t size)
 	if (size == 0)
 		return;
 	sink_append(&shim->console.spool, data, size);
+	shim->console.inside = ((const char *)data)[size - 1] != '\n';
+	commands_console(shim, data, size);
 	lines_feed(&shim->console.lines, data, size, console_line, shim);
 }
 

@@ -16,6 +16,7 @@ struct console {
 	struct lines lines;
 	struct text input;	/* waits until the backend takes it */
 	uv_timer_t retry;
+	bool inside;		/* the output's last line is not complete */
 	bool dropping;		/* input is being dropped; it was logged */
 };
 

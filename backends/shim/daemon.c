@@ -59,6 +59,14 @@ static int take_console_input(struct shim *shim, uint64_t id, const void *payloa
 static const struct frame_rule rules[] = {
 	[FRAME_HELLO] = { take_hello, sizeof(struct frame_hello), sizeof(struct frame_hello) },
 	[FRAME_STOP] = { take_stop },
+	[FRAME_RUN_SETUP] = { commands_prepare, sizeof(struct frame_run_setup),
+		sizeof(struct frame_run_setup) + PROTOCOL_ENVIRONMENT_MAX + PROTOCOL_CWD_MAX, true },
+	[FRAME_RUN_INPUT] = { commands_input, 0, PROTOCOL_INPUT_WINDOW, true },
+	[FRAME_RUN_EOF] = { commands_eof, 0, 0, true },
+	[FRAME_RUN_SIGNAL] = { commands_signal, sizeof(struct frame_run_signal),
+		sizeof(struct frame_run_signal), true },
+	[FRAME_RUN_RESIZE] = { commands_resize, sizeof(struct frame_run_resize),
+		sizeof(struct frame_run_resize), true },
 	[FRAME_RUN] = { commands_add, 1, PROTOCOL_COMMAND_MAX, true },
 	[FRAME_RUN_STOP] = { commands_stop, 0, 0, true },
 	[FRAME_RUN_FORGET] = { commands_forget, 0, 0, true },
@@ -89,8 +97,9 @@ static void daemon_drop(struct shim *shim)
 {
 	frame_link_free(shim->daemon.link);
 	shim->daemon.link = NULL;
-	shim->daemon.greeted = shim->daemon.paused = false;
+	shim->daemon.greeted = shim->daemon.paused = shim->daemon.prepares = false;
 	requests_drop(shim);
+	commands_drop(shim);
 }
 
 /* The daemon went, or broke the protocol. */

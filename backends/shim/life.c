@@ -345,12 +345,12 @@ void life_ended(struct shim *shim, enum poolfs_ending how, const char *reason)
 }
 
 /* A command. */
-struct transport_run *life_run(struct shim *shim, const char *text, size_t size,
+struct transport_run *life_run(struct shim *shim, const struct transport_command *command,
 	const struct transport_run_events *events, void *data)
 {
 	if (!life_is_up(shim))
 		return NULL;
-	return shim->setup.transport->run(shim->life.transport, text, size, events, data);
+	return shim->setup.transport->run(shim->life.transport, command, events, data);
 }
 
 /* A file request. */

@@ -63,7 +63,7 @@ void life_panicked(struct shim *shim, const char *text);
 void life_ended(struct shim *shim, enum poolfs_ending how, const char *reason);
 
 /* The transport's functions, while it is up. run: NULL when it is not. */
-struct transport_run *life_run(struct shim *shim, const char *text, size_t size,
+struct transport_run *life_run(struct shim *shim, const struct transport_command *command,
 	const struct transport_run_events *events, void *data);
 void life_file(struct shim *shim, uint64_t key, const struct file_call *call,
 	transport_file_done *done, void *data);

@@ -205,6 +205,7 @@ static int run(const struct instance *instance, const char *directory, int dirfd
 		.dirfd = dirfd,
 		.listener = PROTOCOL_SOCKET_FD,
 		.stop_limit = LIFE_STOP_MS,
+		.grace = LIMITS_GRACE_MS,
 		.done = on_done,
 		.data = &program,
 	};

@@ -32,6 +32,7 @@ struct shim_setup {
 	int dirfd;			/* the directory; stays the caller's */
 	int listener;			/* a listening socket, which becomes the core's */
 	uint64_t stop_limit;		/* LIFE_STOP_MS */
+	uint64_t grace;			/* LIMITS_GRACE_MS */
 	/* The machine is gone, after FRAME_STOP or shim_stop. clean: false when its backend did not
 	 * answer, so that something of it may still run. */
 	void (*done)(void *data, bool clean);

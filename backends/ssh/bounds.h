@@ -12,6 +12,7 @@
 #define LIMIT_HANDSHAKE	30000u	/* banner and key exchange */
 #define LIMIT_LOGIN	30000u	/* authentication */
 #define LIMIT_SESSION	30000u	/* the first channel: commands work from then on */
+#define LIMIT_CONTROL	10000u	/* the control shell's first line, and each of its answers */
 #define LIMIT_FILES	15000u	/* subsystem, version and root of the file requests */
 
 /* Each answer of the agent, for which the whole process waits. */

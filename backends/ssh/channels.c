@@ -28,21 +28,9 @@ void channels_done(struct channels *channels)
 	channels_init(channels, channels->session);
 }
 
-/* The server refused. Without any command running, the channel for files is all that it could have
- * allowed besides the spare one; then there are no files. */
-static void open_refused(struct channels *channels)
+/* Asks again a little later. */
+static void open_later(struct channels *channels)
 {
-	struct session *session = channels->session;
-
-	if (channels->opening_files && !channels->used) {
-		channels->want_files = CHANNELS_REFUSED;
-		session_log(session, "the server allows no channel for files: %s",
-			session_error(session));
-		return;
-	}
-	if (!channels->used && !channels->refused_logged)
-		session_log(session, "the server refused a channel: %s", session_error(session));
-	channels->refused_logged |= !channels->used;
 	channels->refused = true;
 	channels->retry_delay = channels->retry_delay ? channels->retry_delay * 2 : RETRY_FIRST;
 	if (channels->retry_delay > LIMIT_RETRY)
@@ -50,22 +38,81 @@ static void open_refused(struct channels *channels)
 	channels->retry_at = channels->now + channels->retry_delay;
 }
 
+/* Gives the spare channel back, to make room for another. */
+static void drop_spare(struct channels *channels)
+{
+	channels->used++;
+	channels_close(channels, channels->spare);
+	channels->spare = NULL;
+}
+
+/* The server refused. Without any command running, the control shell takes the room, or else the
+ * channel for files is all that it could have allowed besides the spare one; then there are no
+ * files. */
+static void open_refused(struct channels *channels)
+{
+	struct session *session = channels->session;
+
+	if (channels->kind == CHANNELS_CONTROL && channels->spare)
+		drop_spare(channels);
+	else if (channels->kind != CHANNELS_CONTROL && !channels->used && channels->control)
+		channels->crowded = true;
+	else if (channels->kind == CHANNELS_FILES && !channels->used) {
+		channels->want_files = CHANNELS_REFUSED;
+		session_log(session, "the server allows no channel for files: %s",
+			session_error(session));
+		return;
+	} else if (!channels->used && !channels->refused_logged) {
+		session_log(session, "the server refused a channel: %s", session_error(session));
+		channels->refused_logged = true;
+	}
+	open_later(channels);
+}
+
+/* What the next channel is for; false when none is needed. The control shell comes first: it is
+ * wanted at the login, and when something is to be killed. */
+static bool next_kind(struct channels *channels)
+{
+	if (channels->want_control == CHANNELS_WANTED && !channels->control)
+		channels->kind = CHANNELS_CONTROL;
+	else if (channels->want_files == CHANNELS_WANTED && !channels->files &&
+		 (channels->spare || channels->spare_died))
+		channels->kind = CHANNELS_FILES;
+	else if (!channels->spare && (!channels->spare_died || channels->needed))
+		channels->kind = CHANNELS_RUN;
+	else
+		return false;
+	return true;
+}
+
+/* Keeps a channel that was opened. */
+static void open_done(struct channels *channels, LIBSSH2_CHANNEL *channel)
+{
+	channels->opening = false;
+	channels->refused = false;
+	channels->retry_delay = 0;
+	if (channels->kind == CHANNELS_FILES) {
+		channels->files = channel;
+		channels->want_files = CHANNELS_NO;
+	} else if (channels->kind == CHANNELS_CONTROL) {
+		channels->controlling = channel;
+		channels->control = true;
+		channels->want_control = CHANNELS_NO;
+	} else {
+		channels->spare = channel;
+	}
+}
+
 /* Opens one channel; false when that has to wait. */
 static bool open_one(struct channels *channels)
 {
 	struct session *session = channels->session;
 
-	if (!channels->opening) {
-		channels->opening_files = channels->want_files == CHANNELS_WANTED &&
-					  !channels->files &&
-					  (channels->spare || channels->spare_died);
-		if (!channels->opening_files &&
-			(channels->spare || (channels->spare_died && !channels->needed)))
-			return false;
-	}
+	if (!channels->opening && !next_kind(channels))
+		return false;
 	channels->opening = true;
 	LIBSSH2_CHANNEL *channel = libssh2_channel_open_ex(session->ssh, "session", 7,
-		channels->opening_files ? WINDOW_FILES : WINDOW_RUN, WINDOW_PACKET, NULL, 0);
+		channels->kind == CHANNELS_FILES ? WINDOW_FILES : WINDOW_RUN, WINDOW_PACKET, NULL, 0);
 
 	if (!channel) {
 		int result = session_result(session, libssh2_session_last_errno(session->ssh));
@@ -75,15 +122,7 @@ static bool open_one(struct channels *channels)
 			open_refused(channels);
 		return false;
 	}
-	channels->opening = false;
-	channels->refused = false;
-	channels->retry_delay = 0;
-	if (channels->opening_files) {
-		channels->files = channel;
-		channels->want_files = CHANNELS_NO;
-	} else {
-		channels->spare = channel;
-	}
+	open_done(channels, channel);
 	return true;
 }
 
@@ -141,6 +180,15 @@ LIBSSH2_CHANNEL *channels_take_files(struct channels *channels)
 	LIBSSH2_CHANNEL *channel = channels->files;
 
 	channels->files = NULL;
+	return channel;
+}
+
+/* Gives the channel for the control shell away. */
+LIBSSH2_CHANNEL *channels_take_control(struct channels *channels)
+{
+	LIBSSH2_CHANNEL *channel = channels->controlling;
+
+	channels->controlling = NULL;
 	return channel;
 }
 

@@ -20,6 +20,7 @@ struct channels_closing {
 	LIBSSH2_CHANNEL *channel;
 };
 
+enum channels_kind { CHANNELS_CONTROL, CHANNELS_RUN, CHANNELS_FILES };
 enum channels_want { CHANNELS_NO, CHANNELS_WANTED, CHANNELS_REFUSED };
 
 struct channels {
@@ -28,9 +29,13 @@ struct channels {
 	bool spare_died;		/* the server closes what idles: open only what is needed */
 	bool needed;			/* a command waits for a channel */
 	LIBSSH2_CHANNEL *files;		/* open, until channels_take_files */
+	LIBSSH2_CHANNEL *controlling;	/* open, until channels_take_control */
+	bool control;			/* the control shell has its channel, taken or not */
 	enum channels_want want_files;	/* WANTED: to be opened. REFUSED: the server does not */
+	enum channels_want want_control;
 	bool opening;			/* libssh2 is at it: no other may begin */
-	bool opening_files;		/* it is the one for files */
+	enum channels_kind kind;	/* what for */
+	bool crowded;			/* the server allows so few that the control shell must give way */
 	bool refused;			/* the server has no more channels at present */
 	bool refused_logged;
 	uint64_t retry_at;		/* when the next is asked for, in uv_now */
@@ -49,6 +54,8 @@ void channels_turn(struct channels *channels);
 LIBSSH2_CHANNEL *channels_take(struct channels *channels);
 /* The channel for files, once, when it is open; else NULL. */
 LIBSSH2_CHANNEL *channels_take_files(struct channels *channels);
+/* The channel for the control shell, once; `control` is set until it is closed. */
+LIBSSH2_CHANNEL *channels_take_control(struct channels *channels);
 /* Closes a command's channel in the background. */
 void channels_close(struct channels *channels, LIBSSH2_CHANNEL *channel);
 

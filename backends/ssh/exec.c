@@ -9,66 +9,26 @@
 #include "backends/base/text.h"
 #include "backends/ssh/errors.h"
 #include "backends/ssh/bounds.h"
+#include "backends/ssh/run.h"
 
 #define OUTPUT_SIZE 65536u
 
-enum step {
-	STEP_QUEUED,
-	STEP_STARTING,	/* the request is sent */
-	STEP_FEEDING,	/* accepted; input and its end are being sent */
-	STEP_RUNNING,
-	STEP_STEPS
-};
-
-struct transport_run {
-	TAILQ_ENTRY(transport_run) link;
-	struct exec *exec;
-	const struct transport_run_events *events;
-	void *data;
-	enum step step;
-	LIBSSH2_CHANNEL *channel;	/* NULL while queued */
-	struct text text;		/* as it was given; never NULL */
-	struct text command;		/* as it is sent */
-	bool by_input;			/* the text goes over standard input */
-	size_t fed;			/* bytes of it that are sent */
-	bool stop;
-};
-
-/*
- * The text's shell starts in the directory of files/ by a command of its own in front, on
- * the same line. That changes nothing in the text: the shell parses the text from a command's
- * start on either way, no quote or here-document is open, line numbers stay, and `exit` keeps
- * the text from running elsewhere when the directory is gone.
- */
-static char *make_prefix(const char *directory)
-{
-	struct text prefix = { 0 };
-
-	if (!directory || !*directory)
-		return memory_string("");
-	if (!strncmp(directory, "~/", 2))
-		directory += 2;
-	/* "./" keeps `cd` from taking a name for an option, or from looking it up in CDPATH. */
-	text_printf(&prefix, "cd '%s", *directory == '/' ? "" : "./");
-	for (const char *at = directory; *at; at++) {
-		if (*at == '\'')
-			text_append(&prefix, "'\\''", 4);
-		else
-			text_append(&prefix, at, 1);
-	}
-	text_printf(&prefix, "' || exit 255; ");
-	return prefix.data;
-}
-
 /* Starts empty. */
-void exec_init(struct exec *exec, struct session *session, struct channels *channels,
-	const char *directory)
+void exec_init(struct exec *exec)
 {
-	*exec = (struct exec){ .session = session, .channels = channels };
 	TAILQ_INIT(&exec->queued);
 	TAILQ_INIT(&exec->active);
-	exec->prefix = make_prefix(directory);
 	exec->buffer = memory_new(OUTPUT_SIZE);
+}
+
+/* The command is needed no more: it is accepted, or gone. */
+static void drop_command(struct transport_run *run)
+{
+	text_done(&run->text);
+	text_done(&run->environment);
+	text_done(&run->sent.request);
+	free(run->cwd);
+	run->cwd = NULL;
 }
 
 /* Takes a run off its list and frees it; its channel, if any, is somebody else's by now. */
@@ -82,20 +42,29 @@ static void run_free(struct transport_run *run)
 		TAILQ_REMOVE(&exec->active, run, link);
 		exec->active_count--;
 	}
-	text_done(&run->text);
-	text_done(&run->command);
+	control_forget(exec->control, run);
+	drop_command(run);
+	command_done(&run->sent);
+	text_done(&run->in);
 	free(run);
 }
 
+/* Gives the channel back. */
+static void drop_channel(struct transport_run *run)
+{
+	if (run->channel && !run->exec->session->lost)
+		channels_close(run->exec->channels, run->channel);
+	run->channel = NULL;
+}
+
 /* Tells the end and frees. */
-static void run_end(struct transport_run *run, enum run_state state, int status)
+void run_end(struct transport_run *run, enum run_state state, int status)
 {
 	const struct transport_run_events *events = run->events;
 	struct exec *exec = run->exec;
 	void *data = run->data;
 
-	if (run->channel && !exec->session->lost)
-		channels_close(exec->channels, run->channel);
+	drop_channel(run);
 	run_free(run);
 	if (!exec->session->muted)
 		events->ended(data, state, status);
@@ -108,9 +77,7 @@ void exec_done(struct exec *exec)
 
 	while ((run = TAILQ_FIRST(&exec->queued)) || (run = TAILQ_FIRST(&exec->active)))
 		run_free(run);
-	free(exec->prefix);
 	free(exec->buffer);
-	exec->prefix = NULL;
 	exec->buffer = NULL;
 }
 
@@ -123,24 +90,34 @@ static size_t request_limit(struct session *session)
 	return banner && strstr(banner, "OpenSSH") ? LIMIT_EXEC_OPENSSH : LIMIT_EXEC;
 }
 
-/*
- * Makes what is sent. A text that is too long for a request goes over standard input, to
- * the same shell with the same option as the server would use. The command then finds its
- * standard input at the end, as every other does. This needs a shell that knows "$(cat)".
- */
-static void make_command(struct transport_run *run)
+/* Makes what is sent. -EINVAL: this login's shell cannot have such a command. */
+static int make_command(struct transport_run *run)
 {
-	run->command.size = 0;
-	text_printf(&run->command, "%s", run->exec->prefix);
-	run->by_input = run->command.size + run->text.size > request_limit(run->exec->session);
-	if (run->by_input)
-		text_printf(&run->command, "exec \"${SHELL:-/bin/sh}\" -c \"$(cat)\"");
-	else
-		text_append(&run->command, run->text.data, run->text.size);
+	struct exec *exec = run->exec;
+	struct transport_command command = { .text = run->text.data, .size = run->text.size,
+		.environment = run->environment.data, .environment_size = run->environment.size,
+		.cwd = run->cwd, .columns = run->columns, .rows = run->rows, .input = run->input };
+	struct command_shape shape = { .directory = exec->directory,
+		.limit = request_limit(exec->session) };
+
+	run->marked = exec->control->posix;
+	if (!run->marked && (run->environment.size || run->cwd)) {
+		session_log(exec->session, "a run is refused: for an environment or a directory of its "
+			"own, the login's shell must be one of POSIX's kind");
+		return -EINVAL;
+	}
+	if (run->marked) {
+		marker_init(&run->marker);
+		shape.token = run->marker.token;
+	}
+	command_done(&run->sent);
+	command_make(&shape, &command, &run->sent);
+	run->step = run->columns ? STEP_TERMINAL : STEP_STARTING;
+	return 0;
 }
 
 /* Queues a command. */
-struct transport_run *exec_add(struct exec *exec, const char *text, size_t size,
+struct transport_run *exec_add(struct exec *exec, const struct transport_command *command,
 	const struct transport_run_events *events, void *data)
 {
 	struct transport_run *run = memory_new(sizeof(*run));
@@ -148,29 +125,38 @@ struct transport_run *exec_add(struct exec *exec, const char *text, size_t size,
 	run->exec = exec;
 	run->events = events;
 	run->data = data;
-	text_append(&run->text, text, size);
+	text_append(&run->text, command->text, command->size);
+	if (command->environment_size)
+		text_append(&run->environment, command->environment, command->environment_size);
+	if (command->cwd && *command->cwd)
+		run->cwd = memory_string(command->cwd);
+	if (command->columns && command->rows) {
+		run->columns = command->columns;
+		run->rows = command->rows;
+	}
+	run->input = command->input;
+	run->eof = !command->input;
 	TAILQ_INSERT_TAIL(&exec->queued, run, link);
 	session_wake(exec->session);
 	return run;
 }
 
 /* Notes the wish. */
-void exec_stop(struct transport_run *run)
+void exec_abandon(struct transport_run *run)
 {
 	run->stop = true;
 	session_wake(run->exec->session);
 }
 
-/* Sends TERM where libssh2 can (1.11); false when that has to wait. The command of a server that
- * does not take signals ends when it next writes, as its output is closed. */
-static bool send_term(struct transport_run *run)
+/* Notes the size. */
+void exec_resize(struct transport_run *run, unsigned columns, unsigned rows)
 {
-#if LIBSSH2_VERSION_NUM >= 0x010b00
-	if (run->step == STEP_RUNNING || run->step == STEP_FEEDING)
-		return session_result(run->exec->session,
-			       libssh2_channel_signal_ex(run->channel, "TERM", 4)) != -EAGAIN;
-#endif
-	return true;
+	if (!run->columns || !columns || !rows)
+		return;
+	run->columns = columns;
+	run->rows = rows;
+	run->resize = run->step > STEP_TERMINAL;
+	session_wake(run->exec->session);
 }
 
 /* A command that the server did not accept never ran; it gets another channel. */
@@ -187,13 +173,30 @@ static int start_again(struct transport_run *run)
 	return -EAGAIN;
 }
 
+/* Asks the server for a terminal. */
+static int step_terminal(struct transport_run *run)
+{
+	struct session *session = run->exec->session;
+	int result = session_result(session, libssh2_channel_request_pty_ex(run->channel, "xterm", 5,
+		NULL, 0, (int)run->columns, (int)run->rows, 0, 0));
+
+	if (result == -EAGAIN && libssh2_channel_eof(run->channel))
+		return start_again(run);
+	if (result == -EIO) {
+		session_log(session, "the server refused a terminal for a command");
+		run_end(run, RUN_LOST, 255);
+	}
+	if (result >= 0)
+		run->step = STEP_STARTING;
+	return result < 0 ? result : 0;
+}
+
 /* Asks the server to run it. */
 static int step_starting(struct transport_run *run)
 {
 	struct session *session = run->exec->session;
-	int result =
-		session_result(session, libssh2_channel_process_startup(run->channel, "exec", 4,
-						run->command.data, (unsigned)run->command.size));
+	int result = session_result(session, libssh2_channel_process_startup(run->channel, "exec", 4,
+		run->sent.request.data, (unsigned)run->sent.request.size));
 
 	/* A channel that was open ahead may have been closed for idling. */
 	if (result == -EAGAIN && libssh2_channel_eof(run->channel))
@@ -205,34 +208,37 @@ static int step_starting(struct transport_run *run)
 	}
 	if (result < 0)
 		return result;
-	run->step = STEP_FEEDING;
+	run->step = STEP_RUNNING;
+	drop_command(run);
 	if (!session->muted)
 		run->events->started(run->data);
 	return 0;
 }
 
-/* Sends standard input and its end. A command that does not want its input is not an error. */
-static int step_feeding(struct transport_run *run)
+/* Passes standard output on. */
+static void pass_output(void *data, const char *bytes, size_t size)
 {
-	struct session *session = run->exec->session;
-	int result;
+	struct transport_run *run = data;
 
-	while (run->by_input && run->fed < run->text.size) {
-		if (wire_queued(session->wire) > LIMIT_OUTPUT)
-			return -EAGAIN;
-		result = session_result(session, libssh2_channel_write(run->channel,
-			run->text.data + run->fed, run->text.size - run->fed));
-		if (result == -EIO)
-			break;
-		if (result <= 0)
-			return result ? result : -EAGAIN;
-		run->fed += (size_t)result;
-	}
-	result = session_result(session, libssh2_channel_send_eof(run->channel));
-	if (result == -EAGAIN || result == -ECONNRESET)
-		return result;
-	run->step = STEP_RUNNING;
-	return 0;
+	if (!run->exec->session->muted)
+		run->events->output(run->data, SPOOL_STDOUT, bytes, size);
+}
+
+/* Takes a piece of output. */
+static void take_output(struct transport_run *run, int stream, const char *bytes, size_t size)
+{
+	bool done = run->marker.done;
+
+	if (stream && !run->exec->session->muted)
+		run->events->output(run->data, SPOOL_STDERR, bytes, size);
+	if (stream)
+		return;
+	if (run->marked && !done)
+		marker_feed(&run->marker, bytes, size, pass_output, run);
+	else
+		pass_output(run, bytes, size);
+	if (run->marker.done != done)
+		run_signal_marked(run);
 }
 
 /* Reads what one stream has. How much came, or a negative errno. */
@@ -244,9 +250,7 @@ static int read_stream(struct transport_run *run, int stream)
 	while ((result = session_result(exec->session, libssh2_channel_read_ex(run->channel, stream,
 			(char *)exec->buffer, OUTPUT_SIZE))) > 0) {
 		total += result;
-		if (!exec->session->muted)
-			run->events->output(run->data, stream ? SPOOL_STDERR : SPOOL_STDOUT,
-				exec->buffer, (size_t)result);
+		take_output(run, stream, (const char *)exec->buffer, (size_t)result);
 	}
 	return result == -ECONNRESET ? result : total;
 }
@@ -260,8 +264,8 @@ static int read_output(struct transport_run *run)
 	return err < 0 ? err : out + err;
 }
 
-/* Tells how the command ended. */
-static void tell_end(struct transport_run *run)
+/* How the command ended. */
+static void take_end(struct transport_run *run)
 {
 	LIBSSH2_SESSION *ssh = run->exec->session->ssh;
 	char *name = NULL;
@@ -272,11 +276,29 @@ static void tell_end(struct transport_run *run)
 		int number = errors_signal(name);
 
 		libssh2_free(ssh, name);
-		run_end(run, RUN_SIGNALED, number ? 128 + number : 255);
+		run->state = RUN_SIGNALED;
+		run->status = number ? 128 + number : 255;
 		return;
 	}
+	run->state = RUN_EXITED;
 	/* Windows has statuses beyond 255; cut to a byte, some would be 0. */
-	run_end(run, RUN_EXITED, status < 0 || status > 255 ? 255 : status);
+	run->status = status < 0 || status > 255 ? 255 : status;
+}
+
+/* The channel has closed: the end, or the wait for what the command left behind. */
+static void finish(struct transport_run *run)
+{
+	take_end(run);
+	marker_end(&run->marker, pass_output, run);
+	if (!run->await_all || !run->marked || !control_works(run->exec->control)) {
+		run_end(run, run->state, run->status);
+		return;
+	}
+	drop_channel(run);
+	run->step = STEP_LEFT;
+	run->asked = 0;
+	control_forget(run->exec->control, run);
+	run_ask_left(run);
 }
 
 /* Passes output on, until the server closed the channel: the status came before that. The end of
@@ -290,8 +312,26 @@ static int step_running(struct transport_run *run)
 	result = session_result(run->exec->session, libssh2_channel_wait_closed(run->channel));
 	if (result < 0)
 		return result;
-	tell_end(run);
+	finish(run);
 	return 1;
+}
+
+/* Tells the terminal's size. */
+static void send_size(struct transport_run *run)
+{
+	int result = session_result(run->exec->session, libssh2_channel_request_pty_size_ex(
+		run->channel, (int)run->columns, (int)run->rows, 0, 0));
+
+	run->resize = result == -EAGAIN;
+}
+
+/* Ends an abandoned run. */
+static bool step_stop(struct transport_run *run)
+{
+	if (run->step >= STEP_STARTING)
+		run_kill_left(run);
+	run_end(run, RUN_STOPPED, 255);
+	return true;
 }
 
 /* Moves one run on as far as it goes; true when it moved. */
@@ -299,25 +339,24 @@ static bool run_turn(struct transport_run *run)
 {
 	bool moved = false;
 
-	if (run->stop) {
-		if (run->channel && !send_term(run))
+	if (run->stop)
+		return step_stop(run);
+	if (run->step == STEP_LEFT)
+		return false;
+	if (run->step == STEP_TERMINAL) {
+		if (step_terminal(run))
 			return false;
-		run_end(run, RUN_STOPPED, 255);
-		return true;
+		moved = true;
 	}
 	if (run->step == STEP_STARTING) {
 		if (step_starting(run))
 			return false;
 		moved = true;
 	}
-	if (run->step == STEP_FEEDING) {
-		int result = step_feeding(run);
-
-		/* Output may come before all input is taken. */
-		if (result < 0)
-			return result == -EAGAIN && read_output(run) > 0;
-		moved = true;
-	}
+	if (run->resize)
+		send_size(run);
+	if (run_feed(run, &moved) < 0)
+		return moved;
 	return step_running(run) > 0 || moved;
 }
 
@@ -340,7 +379,8 @@ static bool start_queued(struct exec *exec)
 		exec->active_count++;
 		run->channel = channel;
 		run->step = STEP_STARTING;
-		make_command(run);
+		if (make_command(run))
+			run_end(run, RUN_LOST, 255);
 		moved = true;
 	}
 	exec->channels->needed = TAILQ_FIRST(&exec->queued) != NULL;
@@ -389,4 +429,14 @@ void exec_lose(struct exec *exec)
 			run = TAILQ_FIRST(&exec->queued);
 		run_end(run, run->stop ? RUN_STOPPED : RUN_LOST, 255);
 	}
+}
+
+/* Asks again. */
+void exec_clock(struct exec *exec)
+{
+	struct transport_run *run;
+
+	TAILQ_FOREACH(run, &exec->active, link)
+		if (run->step == STEP_LEFT)
+			run_ask_left(run);
 }

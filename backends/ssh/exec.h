@@ -4,6 +4,9 @@
  *
  * What a server must be believed: libssh2 shows an exit status that never came as 0, so
  * a server that closes a command's channel without telling one makes it a success.
+ *
+ * With a terminal, the end of standard input is the end of the channel's: servers do not turn
+ * that into the terminal's end of file, which is what the control character (^D) is for.
  */
 #ifndef SSH_EXEC_H
 #define SSH_EXEC_H
@@ -12,6 +15,7 @@
 #include <sys/queue.h>
 
 #include "backends/ssh/channels.h"
+#include "backends/ssh/control.h"
 #include "backends/ssh/session.h"
 #include "backends/transport.h"
 
@@ -20,24 +24,31 @@ TAILQ_HEAD(exec_list, transport_run);
 struct exec {
 	struct session *session;
 	struct channels *channels;
-	char *prefix;			/* goes before each text; "" without a directory */
+	struct control *control;
+	const char *directory;		/* where commands start (absolute, or relative to the login's
+					   home); NULL: its home */
 	struct exec_list queued;	/* wait for a channel, in order */
-	struct exec_list active;	/* have one */
+	struct exec_list active;	/* have one, or had one and left processes behind */
 	unsigned active_count;
 	unsigned char *buffer;		/* output on its way */
 };
 
-/* directory: where commands start (absolute, or relative to the login's home); NULL: its home. */
-void exec_init(struct exec *exec, struct session *session, struct channels *channels,
-	const char *directory);
+void exec_init(struct exec *exec);
 /* Frees all without callbacks. */
 void exec_done(struct exec *exec);
-struct transport_run *exec_add(struct exec *exec, const char *text, size_t size,
+/* As the slots of struct transport_ops; everything is only noted until the next turn. */
+struct transport_run *exec_add(struct exec *exec, const struct transport_command *command,
 	const struct transport_run_events *events, void *data);
-/* Asks for the end; it is told on the next turn. */
-void exec_stop(struct transport_run *run);
+size_t exec_input(struct transport_run *run, const void *bytes, size_t size);
+void exec_eof(struct transport_run *run);
+void exec_signal(struct transport_run *run, int signal);
+void exec_await_all(struct transport_run *run);
+void exec_resize(struct transport_run *run, unsigned columns, unsigned rows);
+void exec_abandon(struct transport_run *run);
 /* Moves everything on; true when anything moved. */
 bool exec_turn(struct exec *exec);
+/* Now and then: looks whether what commands left behind has ended. */
+void exec_clock(struct exec *exec);
 /* Ends every run as lost. The channels go with the session. */
 void exec_lose(struct exec *exec);
 

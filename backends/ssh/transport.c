@@ -15,6 +15,7 @@
 
 #include "backends/base/memory.h"
 #include "backends/ssh/channels.h"
+#include "backends/ssh/control.h"
 #include "backends/ssh/files.h"
 #include "backends/ssh/hostkey.h"
 #include "backends/ssh/bounds.h"
@@ -57,6 +58,7 @@ struct transport {
 	struct session session;
 	struct login login;
 	struct channels channels;
+	struct control control;
 	struct sftp sftp;
 	struct files files;
 	struct exec exec;
@@ -115,6 +117,7 @@ static void set_clocks(struct transport *transport)
 
 	transport->login.now = now;
 	transport->channels.now = now;
+	transport->control.now = now;
 	transport->sftp.now = now;
 }
 
@@ -154,7 +157,9 @@ static bool serve_once(struct transport *transport)
 	if (transport->channels.spare && !transport->session.lost)
 		session_result(&transport->session,
 			libssh2_channel_read(transport->channels.spare, &none, 1));
-	if (transport->state == STATE_CONNECTING && transport->channels.spare)
+	moved |= control_turn(&transport->control);
+	if (transport->state == STATE_CONNECTING && transport->channels.spare &&
+		transport->control.settled)
 		go_up(transport);
 	if (transport->state == STATE_UP && !transport->session.lost) {
 		moved |= sftp_turn(&transport->sftp);
@@ -186,6 +191,7 @@ static void end(struct transport *transport)
 	uv_timer_stop(&transport->retry);
 	login_done(&transport->login);
 	exec_lose(&transport->exec);
+	control_lose(&transport->control);
 	files_lose(&transport->files, session->error);
 	sftp_done(&transport->sftp);
 	channels_done(&transport->channels);
@@ -217,6 +223,7 @@ static void destroy(struct transport *transport)
 	transport->session.lost = true;
 	login_done(&transport->login);
 	exec_done(&transport->exec);
+	control_lose(&transport->control);
 	files_done(&transport->files);
 	sftp_done(&transport->sftp);
 	channels_done(&transport->channels);
@@ -250,6 +257,8 @@ static void turn_connection(struct transport *transport)
 	if (session->wire && transport->login.step < LOGIN_SESSION) {
 		wire_allow(session->wire, SIZE_MAX);
 		login_turn(&transport->login);
+		if (transport->login.step == LOGIN_SESSION)
+			control_begin(&transport->control);
 	}
 	if (transport->login.step >= LOGIN_SESSION && !session->lost)
 		serve(transport);
@@ -320,8 +329,11 @@ static void tick(uv_timer_t *timer)
 		return;
 	set_clocks(transport);
 	login_clock(&transport->login);
+	if (transport->login.step >= LOGIN_SESSION)
+		control_clock(&transport->control);
 	if (transport->state == STATE_UP) {
 		sftp_clock(&transport->sftp);
+		exec_clock(&transport->exec);
 		keep_alive(transport);
 	}
 }
@@ -414,7 +426,12 @@ static void init_parts(struct transport *transport)
 	transport->sftp.ready = sftp_ready;
 	transport->sftp.data = transport;
 	files_init(&transport->files, session, &transport->sftp);
-	exec_init(&transport->exec, session, &transport->channels, transport->directory);
+	control_init(&transport->control, session, &transport->channels);
+	transport->exec.session = session;
+	transport->exec.channels = &transport->channels;
+	transport->exec.control = &transport->control;
+	transport->exec.directory = transport->directory;
+	exec_init(&transport->exec);
 }
 
 /* .new */
@@ -461,10 +478,10 @@ static void transport_free(struct transport *transport)
 }
 
 /* .run */
-static struct transport_run *transport_run(struct transport *transport, const char *text,
-	size_t size, const struct transport_run_events *events, void *data)
+static struct transport_run *transport_run(struct transport *transport,
+	const struct transport_command *command, const struct transport_run_events *events, void *data)
 {
-	return exec_add(&transport->exec, text, size, events, data);
+	return exec_add(&transport->exec, command, events, data);
 }
 
 /* .file */
@@ -487,7 +504,12 @@ const struct transport_ops ssh_transport = {
 	.connect = transport_connect,
 	.disconnect = transport_disconnect,
 	.run = transport_run,
-	.run_stop = exec_stop,
+	.run_input = exec_input,
+	.run_eof = exec_eof,
+	.run_signal = exec_signal,
+	.run_await_all = exec_await_all,
+	.run_resize = exec_resize,
+	.run_abandon = exec_abandon,
 	.file = transport_file,
 	.file_cancel = transport_file_cancel,
 };

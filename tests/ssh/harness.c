@@ -295,10 +295,18 @@ static void run_ended(void *data, enum run_state state, int status)
 	result->status = status;
 }
 
-static const struct transport_run_events run_events = { run_started, run_output, run_ended };
+/* transport_run_events */
+static void run_drained(void *data)
+{
+	((struct result *)data)->drained = true;
+}
+
+static const struct transport_run_events run_events = { .started = run_started,
+	.output = run_output, .drained = run_drained, .ended = run_ended };
 
 /* Starts a command. */
-void run_start(struct fixture *fixture, const char *text, struct result *result)
+void run_start_as(struct fixture *fixture, const struct transport_command *command,
+	struct result *result)
 {
 	bool count = result->count;
 
@@ -306,9 +314,16 @@ void run_start(struct fixture *fixture, const char *text, struct result *result)
 	result->count = count;
 	text_append(&result->out, "", 0);
 	text_append(&result->err, "", 0);
-	result->run =
-		ssh_transport.run(fixture->transport, text, strlen(text), &run_events, result);
+	result->run = ssh_transport.run(fixture->transport, command, &run_events, result);
 	assert_false(result->started || result->ended);
+}
+
+/* Starts a command with nothing but a text. */
+void run_start(struct fixture *fixture, const char *text, struct result *result)
+{
+	struct transport_command command = { .text = text, .size = strlen(text) };
+
+	run_start_as(fixture, &command, result);
 }
 
 /* Runs a command. */

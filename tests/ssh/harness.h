@@ -37,7 +37,7 @@ struct result {
 	struct text out, err, both;
 	size_t total;		/* bytes of both streams; counted only, when `count` is set */
 	bool count;
-	bool started, ended;
+	bool started, ended, drained;
 	enum run_state state;
 	int status;
 	struct transport_run *run;
@@ -69,6 +69,9 @@ void await(struct fixture *fixture, const bool *flag);
 void await_that(struct fixture *fixture, bool (*holds)(void *data), void *data);
 
 void run_start(struct fixture *fixture, const char *text, struct result *result);
+/* The same, with everything that a command may have. */
+void run_start_as(struct fixture *fixture, const struct transport_command *command,
+	struct result *result);
 /* Runs and waits; NULL-terminated outputs are in result. */
 void run(struct fixture *fixture, const char *text, struct result *result);
 void result_done(struct result *result);

@@ -262,8 +262,8 @@ static void test_stop(void **state)
 	for (unsigned i = 0; i < 4; i++)
 		run_start(&fixture, "echo $$; exec sleep 600", &results[i]);
 	await_that(&fixture, has_output, &results[0]);
-	ssh_transport.run_stop(results[3].run);
-	ssh_transport.run_stop(results[0].run);
+	ssh_transport.run_abandon(results[3].run);
+	ssh_transport.run_abandon(results[0].run);
 	assert_false(results[0].ended);
 	await(&fixture, &results[0].ended);
 	await(&fixture, &results[3].ended);
@@ -273,7 +273,7 @@ static void test_stop(void **state)
 	kill_sleep(&results[0]);
 	for (unsigned i = 1; i < 3; i++) {
 		await_that(&fixture, has_output, &results[i]);
-		ssh_transport.run_stop(results[i].run);
+		ssh_transport.run_abandon(results[i].run);
 		await(&fixture, &results[i].ended);
 		assert_int_equal(results[i].state, RUN_STOPPED);
 		kill_sleep(&results[i]);

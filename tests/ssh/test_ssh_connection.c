@@ -266,10 +266,11 @@ static void free_done(void *data, const struct file_reply *reply, const void *by
 static void test_freed(void **state)
 {
 	static const struct transport_run_events events[] = {
-		{ free_started, ignore_output, free_ended },
-		{ ignore_started, free_output, free_ended },
-		{ ignore_started, ignore_output, free_ended },
+		{ .started = free_started, .output = ignore_output, .ended = free_ended },
+		{ .started = ignore_started, .output = free_output, .ended = free_ended },
+		{ .started = ignore_started, .output = ignore_output, .ended = free_ended },
 	};
+	static const struct transport_command command = { .text = "echo x; echo y >&2", .size = 18 };
 	struct fixture fixture;
 
 	fixture_open(&fixture, NULL, NULL);
@@ -283,8 +284,7 @@ static void test_freed(void **state)
 		if (i != 4)
 			await(&fixture, &fixture.up);
 		if (i < 3)
-			ssh_transport.run(fixture.transport, "echo x; echo y >&2", 18, &events[i],
-				&freer);
+			ssh_transport.run(fixture.transport, &command, &events[i], &freer);
 		else
 			ssh_transport.file(fixture.transport, 1, &call, free_done, &freer);
 		if (i == 2)

@@ -40,8 +40,13 @@ enum plan { PLAN_UP, PLAN_DOWN, PLAN_FATAL, PLAN_HANG };
 struct transport_run {
 	const struct transport_run_events *events;
 	void *data;
-	char *text;
-	bool stopped, over;
+	char *text, *environment, *cwd;
+	unsigned columns, rows;
+	bool input, eof, all, abandoned, over;
+	int signals[32];		/* how often each was sent */
+	int last_signal;
+	struct text in;
+	size_t room;			/* what run_input takes */
 };
 
 struct fake_file {
@@ -240,20 +245,57 @@ static inline void fake_lose(const char *reason)
 	fake.events->down(fake.data, false, reason);
 }
 
-static struct transport_run *fake_run(struct transport *transport, const char *text, size_t size,
-	const struct transport_run_events *events, void *data)
+static struct transport_run *fake_run(struct transport *transport,
+	const struct transport_command *command, const struct transport_run_events *events, void *data)
 {
 	struct transport_run *run = &fake.runs[fake.run_count++];
 
 	assert_true(fake.run_count <= RUNS);
-	*run = (struct transport_run){ .events = events, .data = data };
-	run->text = memory_format("%.*s", (int)size, text);
+	*run = (struct transport_run){ .events = events, .data = data, .room = SIZE_MAX,
+		.columns = command->columns, .rows = command->rows, .input = command->input };
+	run->text = memory_format("%.*s", (int)command->size, command->text);
+	run->environment = memory_format("%.*s", (int)command->environment_size,
+		command->environment ? command->environment : "");
+	run->cwd = memory_string(command->cwd ? command->cwd : "");
 	return run;
 }
 
-static void fake_run_stop(struct transport_run *run)
+static size_t fake_run_input(struct transport_run *run, const void *bytes, size_t size)
 {
-	run->stopped = true;
+	size = size < run->room ? size : run->room;
+	assert_true(run->input && !run->eof);
+	run->room -= size;
+	text_append(&run->in, bytes, size);
+	return size;
+}
+
+static void fake_run_eof(struct transport_run *run)
+{
+	run->eof = true;
+}
+
+static void fake_run_signal(struct transport_run *run, int number)
+{
+	assert_false(run->over);
+	run->signals[number]++;
+	run->last_signal = number;
+}
+
+static void fake_run_await_all(struct transport_run *run)
+{
+	run->all = true;
+}
+
+static void fake_run_resize(struct transport_run *run, unsigned columns, unsigned rows)
+{
+	run->columns = columns;
+	run->rows = rows;
+}
+
+static void fake_run_abandon(struct transport_run *run)
+{
+	assert_false(run->over);
+	run->abandoned = true;
 }
 
 static void fake_file(struct transport *transport, uint64_t key, const struct file_call *call,
@@ -277,7 +319,12 @@ static const struct transport_ops fake_transport = {
 	.free = fake_free,
 	.connect = fake_connect,
 	.run = fake_run,
-	.run_stop = fake_run_stop,
+	.run_input = fake_run_input,
+	.run_eof = fake_run_eof,
+	.run_signal = fake_run_signal,
+	.run_await_all = fake_run_await_all,
+	.run_resize = fake_run_resize,
+	.run_abandon = fake_run_abandon,
 	.file = fake_file,
 	.file_cancel = fake_file_cancel,
 };
@@ -426,7 +473,7 @@ static inline void instance_begin(const char *boot_timeout)
 {
 	static const struct poolfs_key *const tables[] = { fake_keys, NULL };
 	struct shim_setup setup = { .backend = &fake_backend, .transport = &fake_transport,
-		.name = "pool/a", .directory = directory, .stop_limit = 50, .done = instance_done };
+		.name = "pool/a", .directory = directory, .stop_limit = 50, .grace = 50, .done = instance_done };
 
 	values = values_new(tables);
 	values_set(values, "boot_timeout", boot_timeout, "/", NULL);
@@ -464,8 +511,12 @@ static inline int instance_tear_down(void **state)
 	uv_run(&loop, UV_RUN_DEFAULT);
 	shim_free(shim);
 	values_free(values);
-	for (int i = 0; i < fake.run_count; i++)
+	for (int i = 0; i < fake.run_count; i++) {
 		free(fake.runs[i].text);
+		free(fake.runs[i].environment);
+		free(fake.runs[i].cwd);
+		text_done(&fake.runs[i].in);
+	}
 	close(dir);
 	snprintf(command, sizeof(command), "rm -r %s", directory);
 	assert_int_equal(system(command), 0);

@@ -150,10 +150,11 @@ static void stop_and_forget(void **state)
 	add_run(1, "one");
 	add_run(2, "two");
 	AWAIT(fake.run_count == 2);
+	fake.runs[0].events->started(fake.runs[0].data);
 	send_frame(FRAME_RUN_STOP, 1, NULL, 0);
-	AWAIT(fake.runs[0].stopped);
+	AWAIT(fake.runs[0].signals[SIGTERM] && fake.runs[0].all);
 	assert_false(ended(1));
-	end(0, RUN_STOPPED, 143);
+	end(0, RUN_SIGNALED, 143);
 	AWAIT(ended(1));
 	send_frame(FRAME_RUN_STOP, 1, NULL, 0);
 	output(1, SPOOL_STDERR, "x");
@@ -161,7 +162,7 @@ static void stop_and_forget(void **state)
 	AWAIT(peer.spools[2][SPOOL_STDOUT].end == 1);
 	assert_int_equal(faccessat(dir, "run.2.stdout", F_OK, 0), 0);
 	send_frame(FRAME_RUN_FORGET, 2, NULL, 0);
-	AWAIT(fake.runs[1].stopped);
+	AWAIT(fake.runs[1].signals[SIGTERM] || fake.runs[1].abandoned);
 	assert_int_not_equal(faccessat(dir, "run.2.output", F_OK, 0), 0);
 	assert_int_not_equal(faccessat(dir, "run.2.stdout", F_OK, 0), 0);
 	assert_int_not_equal(faccessat(dir, "run.2.stderr", F_OK, 0), 0);
@@ -199,7 +200,7 @@ static void the_next_daemon_hears_everything(void **state)
 	output(0, SPOOL_STDERR, "e");
 	end(0, RUN_EXITED, 7);
 	send_frame(FRAME_RUN_FORGET, 3, NULL, 0);
-	AWAIT(ended(1) && fake.runs[2].stopped);
+	AWAIT(ended(1) && fake.runs[2].abandoned);
 	peer_done();
 	uv_run(&loop, UV_RUN_NOWAIT);
 	output(1, SPOOL_STDOUT, "while nobody listens");

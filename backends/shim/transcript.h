@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A run's transcript: what it wrote and what the console printed meanwhile, in whole lines in
+ * the order in which they became complete, each after "[stdout] ", "[stderr] " or "[console] ".
+ * The bytes come in any pieces; a carriage return before a newline stays. No line is lost and
+ * none comes twice:
+ *
+ * - A line longer than PROTOCOL_TRANSCRIPT_LINE is cut into pieces of that size. Each but the last
+ *   ends with " [poolfs: line continues]" and a newline, and the next begins with the prefix.
+ * - A last line without newline gets one at the run's end.
+ * - A console line that began before the run did is left out; the console's part begins with the
+ *   first line that begins after the run's start.
+ */
+#ifndef SHIM_TRANSCRIPT_H
+#define SHIM_TRANSCRIPT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct sink;
+struct text;
+
+enum transcript_source {
+	TRANSCRIPT_STDOUT,
+	TRANSCRIPT_STDERR,
+	TRANSCRIPT_CONSOLE,
+	TRANSCRIPT_SOURCES
+};
+
+struct transcript {
+	struct transcript_part {
+		char *line;		/* size bytes of the incomplete line */
+		size_t size, room;
+		bool skip;		/* the line began too early */
+	} parts[TRANSCRIPT_SOURCES];
+};
+
+/* Zeroed memory is an empty transcript. The next newline of this source ends a line that is left
+ * out. */
+void transcript_skip_line(struct transcript *transcript, enum transcript_source source);
+/* Appends to out what bytes make complete. */
+void transcript_feed(struct transcript *transcript, enum transcript_source source, const char *bytes,
+	size_t size, struct text *out);
+/* Appends the incomplete lines, completed, and frees the memory. */
+void transcript_end(struct transcript *transcript, struct text *out);
+
+#endif
