@@ -475,12 +475,13 @@ static void readable(uv_poll_t *poll, int status, int events)
 	}
 }
 
-/* The arguments of the session: nosuid and nodev always, for the guests are not trusted. */
+/* The arguments of the session. The last word is ours: the guests are not trusted, and mount(8) as root
+ * asks for dev and suid by itself. */
 static int add_arguments(struct fuse_args *args, const char *source, const char *options,
 	bool allow_other)
 {
 	char *name = memory_format("fsname=%s", source), *ours = NULL;
-	int result = fuse_opt_add_opt(&ours, "subtype=poolfs,nosuid,nodev");
+	int result = fuse_opt_add_opt(&ours, "subtype=poolfs");
 
 	result = result || fuse_opt_add_opt_escaped(&ours, name);
 	if (allow_other)
@@ -489,6 +490,7 @@ static int add_arguments(struct fuse_args *args, const char *source, const char 
 		fuse_opt_add_arg(args, ours);
 	if (options && *options)
 		result = result || fuse_opt_add_arg(args, "-o") || fuse_opt_add_arg(args, options);
+	result = result || fuse_opt_add_arg(args, "-o") || fuse_opt_add_arg(args, "nosuid,nodev");
 	free(name);
 	free(ours);
 	return result ? -ENOMEM : 0;

@@ -78,7 +78,20 @@ static void signaled(uv_signal_t *signal, int number)
 	begin_end(signal->data);
 }
 
-/* Tells the parent that the mount is there, and lets go of the terminal. */
+/* Makes descriptors 0 to 2 something, so that no file of ours gets their numbers. */
+static void fill_standard(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= 2);
+	if (fd > 2)
+		close(fd);
+}
+
+/* Tells the parent that the mount is there, and lets go of the terminal and of the directory that we
+ * were started in. */
 static void tell_started(struct daemon *daemon)
 {
 	if (daemon->started_pipe < 0)
@@ -88,6 +101,8 @@ static void tell_started(struct daemon *daemon)
 	for (int fd = 0; fd <= 2 && null >= 0; fd++)
 		dup2(null, fd);
 	close(null);
+	if (chdir("/") < 0)
+		log_warning("", "/: %s", strerror(errno));
 	if (write(daemon->started_pipe, "", 1) != 1)
 		log_warning("", "the starting process is gone");
 	close(daemon->started_pipe);
@@ -343,6 +358,7 @@ int main(int argc, char **argv)
 {
 	struct daemon daemon = { .workdir = -1, .lock = -1, .started_pipe = -1 };
 
+	fill_standard();
 	if (options_parse(argc, argv, &daemon.options) < 0)
 		return 2;
 	switch (daemon.options.action) {
