@@ -217,7 +217,8 @@ static struct guest_handle *writer_of(struct guest_handle *file)
 void guestfs_write(struct request *request, struct handle *handle, const void *data, size_t size,
 	uint64_t offset)
 {
-	struct guest_op *op = start(request, &writer_of(file_of(handle))->handle, FILE_WRITE, write_done);
+	struct handle *writer = &writer_of(file_of(handle))->handle;
+	struct guest_op *op = start(request, writer, FILE_WRITE, write_done);
 
 	op->message.offset = offset;
 	op->message.data_size = size < FILES_DATA_MAX ? (uint32_t)size : FILES_DATA_MAX;
@@ -373,8 +374,9 @@ void guestfs_readdir(struct request *request, struct handle *handle, uint64_t of
 
 	if (file->first == 0)
 		file->first = FIRST_OFFSET;
-	bool rewound = offset < FIRST_OFFSET && file->first + file->count > FIRST_OFFSET;
-	if (rewound || file->lost || is_stale(file) || (offset >= FIRST_OFFSET && offset < file->first)) {
+	bool back = offset < FIRST_OFFSET ? file->first + file->count > FIRST_OFFSET
+					  : offset < file->first;
+	if (back || file->lost || is_stale(file)) {
 		reopen(request, file, offset);
 	} else if (offset < FIRST_OFFSET) {
 		answer_dots(request, node_of(handle), offset);

@@ -13,7 +13,6 @@ import tempfile
 import threading
 import time
 
-import guestfiles
 import harness
 from harness import read, sh, text, wait_for, write
 

@@ -101,7 +101,8 @@ class Tools(guestfiles.FilesTest):
         tree = self.tree()
         os.link(tree / "src/text", tree / "src/twin")
         before = listing(tree)
-        sh(f"tar -C '{tree}' -cf '{self.local}/x.tar' .; tar -C '{self.here}' -xpf '{self.local}/x.tar'; "
+        sh(f"tar -C '{tree}' -cf '{self.local}/x.tar' .; "
+           f"tar -C '{self.here}' -xpf '{self.local}/x.tar'; "
            f"tar -C '{self.here}' -cf '{self.local}/y.tar' .; mkdir '{self.local}/back'; "
            f"tar -C '{self.local}/back' -xpf '{self.local}/y.tar'")
         self.assertEqual(os.stat(self.there / "src/twin").st_nlink, 2)
@@ -113,9 +114,11 @@ class Tools(guestfiles.FilesTest):
         tree = self.tree()
         git = ("export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_COUNT=1 "
                "GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'; "
-               "git() { command git -c user.name=n -c user.email=e@example.org -c gc.auto=0 \"$@\"; }; set -e; ")
+               "git() { command git -c user.name=n -c user.email=e@example.org -c gc.auto=0 \"$@\"; }; "
+               "set -e; ")
         sh(f"cp -a '{tree}' '{self.here}/repo'")
-        sh(git + "git init -q; git add -A; git commit -qm one; git fsck --strict", cwd=self.here / "repo")
+        sh(git + "git init -q; git add -A; git commit -qm one; git fsck --strict",
+           cwd=self.here / "repo")
         self.assertEqual(sh(git + "git status --porcelain", cwd=self.here / "repo"), "")
         sh(git + "echo more >>src/text", cwd=self.here / "repo")
         self.assertEqual(sh(git + "git status --porcelain", cwd=self.here / "repo"), " M src/text\n")
@@ -128,8 +131,9 @@ class Tools(guestfiles.FilesTest):
     def test_editing(self):
         write(self.here / "x", "one\ntwo\n")
         sh("sed -i s/one/1/ x; sed -i.orig s/two/2/ x; printf '3\\n' >>x; install -m 751 x y; "
-           "install -d -m 711 d; install -t d x; ln -s x l; ln -sf y l; touch new; truncate -s 3 x.orig; "
-           "split -b 2 y part.; cat part.* >joined; dd if=y of=z bs=1 seek=4 conv=notrunc status=none",
+           "install -d -m 711 d; install -t d x; ln -s x l; ln -sf y l; touch new; "
+           "truncate -s 3 x.orig; split -b 2 y part.; cat part.* >joined; "
+           "dd if=y of=z bs=1 seek=4 conv=notrunc status=none",
            cwd=self.here)
         self.assertEqual(self.both("x"), b"1\n2\n3\n")
         self.assertEqual(self.both("d/x"), b"1\n2\n3\n")
@@ -155,10 +159,13 @@ class Tools(guestfiles.FilesTest):
 
     def test_find_and_grep(self):
         shutil.copytree(self.tree(), self.there / "tree", symlinks=True)
-        for command in ("find . -type f -size +0 | sort", "find . -type l | sort", "grep -rl main . | sort",
-                        "find . -name '*7.c' -newermt 2001-01-01", "ls -lR --time-style=+%s | sed 1d | cut -d' ' -f1",
+        for command in ("find . -type f -size +0 | sort", "find . -type l | sort",
+                        "grep -rl main . | sort", "find . -name '*7.c' -newermt 2001-01-01 | sort",
+                        "ls -lR --time-style=+%s | sed 1d | cut -d' ' -f1",
                         "md5sum src/* 2>/dev/null || true", "find . -perm 600 | sort"):
-            self.assertEqual(sh(command, cwd=self.here / "tree"), sh(command, cwd=self.there / "tree"), command)
+            outputs = [sh(command, cwd=side / "tree") for side in (self.here, self.there)]
+            self.assertTrue(outputs[0], command)
+            self.assertEqual(*outputs, command)
         sh("find . -name '*.c' -delete; rm -rf tree", cwd=self.here)
         self.assertEqual(os.listdir(self.there), [])
 
