@@ -141,8 +141,6 @@ class Commands(harness.SshTest):
                 sh(script, check=False, env=self.environment)
             self.assertEqual(read(self.cmd), b"")
         self.check(act, [], "reading")
-        # What cp -r makes of an instance's runs are no commands of another instance either.
-        self.assertEqual(read(self.cmd), b"")
 
     def got_by_shell(self, command):
         """What the login's shell got as its argument, told by itself."""

@@ -154,7 +154,7 @@ class Runs(harness.SshTest):
             self.assertEqual(text(run / "stdout"), f"{n}\n" * 3)
             self.assertEqual(text(run / "stderr"), f"e{n}\n" * 3)
 
-    def test_before_ready_they_queue_in_order(self):
+    def test_before_ready_they_queue(self):
         instance = self.new("host", "b", ready=False)
         for n in range(5):
             write(instance / "cmd", f"echo {n} >>{self.scratch}/order; sleep 0.3")
