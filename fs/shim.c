@@ -23,6 +23,8 @@
 
 /* A shim that was asked to stop gets so long; its own limit for ending a machine is 6 s. */
 #define STOP_MS 10000
+/* One that closed the connection gets so long to exit. */
+#define EXIT_MS 2000
 
 struct shim {
 	struct mount *mount;
@@ -34,7 +36,7 @@ struct shim {
 	int listener;			/* until the process has it, else -1 */
 	struct frame_link *link;
 	uv_process_t process;
-	uv_timer_t timer;		/* 0 ms until the start; the limit of a stop */
+	uv_timer_t timer;		/* 0 ms until the start; the limit of a stop, or of an exit */
 	uv_work_t removal;
 	bool running;			/* there is a process that has not been reaped */
 	bool died;			/* it ended without being asked; events->died was called */
@@ -85,17 +87,29 @@ static void died(struct shim *shim, const char *reason)
 	shim->events->died(shim->instance, reason);
 }
 
+/* It closed the connection but did not exit. */
+static void exit_limit(uv_timer_t *timer)
+{
+	struct shim *shim = timer->data;
+
+	log_warning(shim->name, "its process closed the connection and is killed");
+	uv_process_kill(&shim->process, SIGKILL);
+}
+
 /* The connection ended: a shim without one is of no use, so the process is ended too. */
 static void link_closed(void *data, int reason)
 {
 	struct shim *shim = data;
+	bool closed = reason == 0 || reason == -ECONNRESET || reason == -EPIPE;
 
 	frame_link_free(shim->link);
 	shim->link = NULL;
 	if (shim->stopping)
 		return;
-	if (reason == 0 && shim->running)
-		return; /* it is about to exit; process_exited tells how */
+	if (closed && shim->running) { /* it is about to exit; process_exited tells how */
+		uv_timer_start(&shim->timer, exit_limit, EXIT_MS, 0);
+		return;
+	}
 	if (shim->running)
 		uv_process_kill(&shim->process, SIGKILL);
 	char text[128];
@@ -126,6 +140,7 @@ static void process_exited(uv_process_t *process, int64_t status, int signal)
 	char text[128];
 
 	shim->running = false;
+	uv_timer_stop(&shim->timer);
 	if (shim->stopping) {
 		stop_step(shim);
 		return;
@@ -154,7 +169,8 @@ static int spawn(struct shim *shim)
 	uv_stdio_container_t stdio[4] = {
 		{ .flags = UV_IGNORE },
 		{ .flags = UV_IGNORE },
-		{ .flags = UV_INHERIT_FD, .data.fd = err },
+		/* On a full disk there is no file for it. */
+		{ .flags = err < 0 ? UV_IGNORE : UV_INHERIT_FD, .data.fd = err },
 		{ .flags = UV_INHERIT_FD, .data.fd = shim->listener },
 	};
 	uv_process_options_t options = { .file = shim->mount->shim,
@@ -166,7 +182,8 @@ static int spawn(struct shim *shim)
 
 	int result = uv_spawn(shim->mount->loop, &shim->process, &options);
 	shim->running = result == 0;
-	close(err);
+	if (err >= 0)
+		close(err);
 	close(shim->listener);
 	shim->listener = -1;
 	free(path);

@@ -203,6 +203,30 @@ class FullDisk(unittest.TestCase):
         self.mount.stop()
 
 
+    def test_no_place_for_messages(self):
+        self.mount.unmount()
+        self.assertEqual(self.mount.ended(), 0)
+        subprocess.run([POOLFS, self.mount.config, self.mount.path], check=True,
+                       timeout=harness.PATIENCE)
+        pid = int((self.mount.work / "lock").read_text())
+        # As many files as its directory, description and socket need, and no more.
+        for number in range(200):
+            try:
+                (self.mount.work / f"filler{number}").touch()
+            except OSError:
+                break
+        for last in range(number - 3, number):
+            (self.mount.work / f"filler{last}").unlink()
+        path = self.mount.path / "host/a"
+        path.mkdir()
+        with self.assertRaises(OSError):
+            read(path / "ready")
+        self.assertIn("its process ended", text(path / "error"))
+        self.mount.unmount()
+        wait_for(lambda: not harness.alive(pid), "end of the daemon")
+        self.assertEqual(self.mount.leftovers(), [])
+
+
 class Users(unittest.TestCase):
     """Users other than root, as root."""
 
