@@ -31,6 +31,13 @@ const struct poolfs_key kinds_pool_keys[] = {
 	  .min = 1000,
 	  .max = 86400000,
 	  .help = "How long a boot may take until the login works; then the instance is failed." },
+	{ .name = "timeout",
+	  .type = POOLFS_SECONDS,
+	  .fallback = "0",
+	  .min = 0,
+	  .max = 3600000000,
+	  .help = "The time limit that runs get unless they set their own; 0 is none. A run that "
+		  "reaches it is stopped, with the status 124." },
 	{ .name = "files",
 	  .type = POOLFS_STRING,
 	  .help = "The guest's directory that files/ shows and that commands start in; by default "

@@ -146,6 +146,7 @@ static void read_snapshot(struct handle *handle, struct request *request, uint64
 		if (handle->control->show)
 			handle->control->show(handle->object, &handle->snapshot);
 		handle->has_snapshot = true;
+		handle->seen = handle->object->changes;
 	}
 	if (offset > handle->snapshot.size)
 		offset = handle->snapshot.size;
@@ -168,8 +169,8 @@ void control_read(struct handle *handle, struct request *request, uint64_t offse
 		read_snapshot(handle, request, offset, size);
 }
 
-/* Takes a write. */
-ssize_t control_write(struct handle *handle, const void *data, size_t size, uint64_t offset,
+/* Takes a write that does not wait: the bytes taken, or a negative errno. */
+static ssize_t take_write(struct handle *handle, const void *data, size_t size, uint64_t offset,
 	uint64_t owner)
 {
 	const struct control *control = handle->control;
@@ -180,6 +181,21 @@ ssize_t control_write(struct handle *handle, const void *data, size_t size, uint
 		return -EACCES;
 	int result = control->store(handle->object, data, size);
 	return result < 0 ? result : (ssize_t)size;
+}
+
+/* Answers a write. */
+void control_write(struct handle *handle, struct request *request, const void *data, size_t size,
+	uint64_t offset, uint64_t owner)
+{
+	if (handle->control->ops && handle->control->ops->put) {
+		handle->control->ops->put(handle, request, data, size);
+		return;
+	}
+	ssize_t result = take_write(handle, data, size, offset, owner);
+	if (result < 0)
+		request_error(request, (int)result);
+	else
+		request_written(request, (size_t)result);
 }
 
 /* A descriptor was closed. */
@@ -203,6 +219,7 @@ void control_release(struct handle *handle)
 	if (handle->control->ops && handle->control->ops->release)
 		handle->control->ops->release(handle);
 	handle_closed(handle);
+	poller_free(handle->poller);
 	text_done(&handle->snapshot);
 	text_done(&handle->written);
 	text_done(&handle->answer);
@@ -210,16 +227,47 @@ void control_release(struct handle *handle)
 	free(handle);
 }
 
-/* Answers a poll. What waits is never written to; everything else never waits. */
+/* Wakes the polls of the object's files. */
+void control_changed(struct object *object)
+{
+	struct handle *handle, *next;
+
+	object->changes++;
+	for (handle = LIST_FIRST(&handles); handle; handle = next) {
+		next = LIST_NEXT(handle, open);
+		if (handle->object != object || !handle->poller)
+			continue;
+		poller_fire(handle->poller);
+		handle->poller = NULL;
+	}
+}
+
+/* Answers a poll of what never waits: there is always something to read. A change since the file was
+ * read shows as POLLPRI, as in sysfs. */
+static void poll_change(struct handle *handle, struct request *request, struct poller *poller)
+{
+	unsigned events = POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM;
+
+	if (handle->seen != handle->object->changes)
+		events |= POLLPRI | POLLERR;
+	poller_free(handle->poller);
+	handle->poller = poller;
+	request_poll(request, events);
+}
+
+/* Answers a poll. */
 void control_poll(struct handle *handle, struct request *request, struct poller *poller)
 {
 	const struct control *control = handle->control;
 
+	if (control->ops && control->ops->poll) {
+		control->ops->poll(handle, request, poller);
+		return;
+	}
 	if (control->flags & CONTROL_WAITS) {
 		stream_poll(control->stream(handle->object), &handle->cursor, request,
 			true, poller);
 		return;
 	}
-	poller_free(poller);
-	request_poll(request, POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM);
+	poll_change(handle, request, poller);
 }

@@ -26,12 +26,16 @@ struct control_ops {
 	/* Returns the bytes taken. */
 	ssize_t (*write)(struct handle *handle, const void *data, size_t size, uint64_t offset,
 		uint64_t owner);
+	/* The same for a write that may wait: answers by itself. */
+	void (*put)(struct handle *handle, struct request *request, const void *data, size_t size);
 	/* Some process closed a descriptor of this open file; owner tells which. */
 	void (*flush)(struct handle *handle, uint64_t owner);
 	/* Everything written so far is meant: at fsync, before a read, and at the last close. */
 	void (*commit)(struct handle *handle);
 	/* Answers by itself. */
 	void (*read)(struct handle *handle, struct request *request, uint64_t offset, size_t size);
+	/* Answers by itself; owns poller, which may be NULL. */
+	void (*poll)(struct handle *handle, struct request *request, struct poller *poller);
 	void (*release)(struct handle *handle);
 };
 
@@ -85,6 +89,8 @@ struct handle {
 	struct text answer;		/* for ops: what reading gives */
 	uint64_t answer_base;		/* the file offset of the answer's first byte */
 	size_t answered;		/* how much of it was read */
+	unsigned seen;			/* the object's changes when it was opened or read last */
+	struct poller *poller;		/* waits for the next change */
 };
 
 /* Enters an open file in the list of all of them, or takes it out. */
@@ -105,14 +111,17 @@ bool control_present(struct object *object, const struct control *control);
 /* Whether what was written to a ctl file is this word, with or without a newline. */
 bool control_is_word(const char *data, size_t size, const char *word);
 
+/* The object's state changed: polls of its files wake with POLLPRI. */
+void control_changed(struct object *object);
+
 /* Attributes of a control file, with its true size. */
 void control_stat(struct object *object, unsigned file, struct stat *stat);
 
 /* Operations of an open control file; see tree.h. */
 int control_open(struct handle *handle);
 void control_read(struct handle *handle, struct request *request, uint64_t offset, size_t size);
-ssize_t control_write(struct handle *handle, const void *data, size_t size, uint64_t offset,
-	uint64_t owner);
+void control_write(struct handle *handle, struct request *request, const void *data, size_t size,
+	uint64_t offset, uint64_t owner);
 void control_flush(struct handle *handle, uint64_t owner);
 void control_sync(struct handle *handle);
 void control_release(struct handle *handle);

@@ -110,6 +110,7 @@ static bool change(struct instance *instance, enum instance_state state, const c
 	if (state == INSTANCE_FAILED)
 		pool_boot_failed(instance->pool, instance->name, reason);
 	enter(instance);
+	control_changed(&instance->object);
 	return true;
 }
 
@@ -184,6 +185,14 @@ static int told_run(struct instance *instance, uint64_t id, const void *payload,
 	return run_told_state(run, payload) ? 0 : -EPROTO;
 }
 
+/* FRAME_RUN_INPUT_TAKEN */
+static int told_input(struct instance *instance, uint64_t id, const void *payload, size_t size)
+{
+	struct run *run = run_by_id(instance, id);
+
+	return !run || run_told_input(run, payload) ? 0 : -EPROTO;
+}
+
 /* FRAME_FILE_REPLY */
 static int told_file(struct instance *instance, uint64_t id, const void *payload, size_t size)
 {
@@ -203,6 +212,7 @@ static int shim_frame(struct instance *instance, const struct frame_header *head
 		{ FRAME_STATUS, 0, told_status },
 		{ FRAME_SPOOL, sizeof(struct frame_spool), told_spool },
 		{ FRAME_RUN_STATE, sizeof(struct frame_run_state), told_run },
+		{ FRAME_RUN_INPUT_TAKEN, sizeof(struct frame_run_taken), told_input },
 		{ FRAME_FILE_REPLY, sizeof(struct file_reply), told_file },
 	};
 
@@ -242,6 +252,7 @@ static void instance_free(struct object *object)
 	spooled_done(&instance->console);
 	spooled_done(&instance->log);
 	text_done(&instance->status);
+	settings_done(&instance->settings);
 	if (instance->directory >= 0)
 		close(instance->directory);
 	free(instance->error);
@@ -263,6 +274,8 @@ static void prepare(struct instance *instance, struct pool *pool, const char *na
 	instance->directory = -1;
 	clock_gettime(CLOCK_REALTIME, &instance->created);
 	instance->changed = instance->created;
+	instance->settings.timeout_ms =
+		(uint32_t)poolfs_number(pool_config(pool)->values, "timeout");
 	TAILQ_INIT(&instance->runs);
 	stream_init_memory(&instance->ready, 64);
 }

@@ -17,6 +17,7 @@
 #include "fs/guestfs.h"
 #include "fs/pool.h"
 #include "fs/run.h"
+#include "fs/settings.h"
 #include "fs/shim.h"
 #include "fs/spooled.h"
 
@@ -38,6 +39,7 @@ struct instance {
 	struct shim *shim;		/* NULL when it is gone */
 	int directory;			/* of the shim; a copy that lives as long as the instance */
 	struct guestfs *guestfs;
+	struct settings settings;	/* what its new runs start from */
 	struct run_list runs;
 	unsigned unfinished;		/* runs that were submitted and have not ended */
 	unsigned finished_numbered;	/* runs that may be forgotten */

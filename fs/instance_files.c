@@ -10,6 +10,7 @@
 
 #include "backends/base/memory.h"
 #include "fs/command.h"
+#include "fs/settings_files.h"
 
 /* The longest text that `error` shows; a reason of 8 KiB, escaped. */
 #define ERROR_MAX 32768
@@ -157,6 +158,14 @@ const struct control instance_controls[] = {
 	{ .name = "error", .mode = S_IFREG | 0400, .show = error_show },
 	{ .name = "status", .mode = S_IFREG | 0400, .show = status_show },
 	{ .name = "cmd", .mode = S_IFREG | 0600, .ops = &command_ops },
+	{ .name = "timeout", .mode = S_IFREG | 0600, .show = settings_files_timeout_show,
+	  .store = settings_files_timeout_store },
+	{ .name = "environment", .mode = S_IFREG | 0600, .show = settings_files_environment_show,
+	  .ops = &settings_files_environment_ops },
+	{ .name = "cwd", .mode = S_IFREG | 0600, .show = settings_files_cwd_show,
+	  .store = settings_files_cwd_store },
+	{ .name = "tty", .mode = S_IFREG | 0600, .show = settings_files_tty_show,
+	  .store = settings_files_tty_store },
 	{ .name = "last", .mode = S_IFLNK | 0777, .show = last_show, .hidden = last_hidden },
 	{ .name = "runs", .mode = S_IFDIR | 0700 },
 	{ .name = "files", .mode = S_IFDIR | 0700 },

@@ -29,6 +29,7 @@ struct object {
 	uint32_t slot, generation;
 	unsigned refs;		/* the owner's, open files', waiting requests' */
 	bool dead;		/* taken out of the table: answers ENODEV */
+	unsigned changes;	/* of its state; see control_changed */
 	void (*free)(struct object *object);
 };
 

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "backends/base/memory.h"
-#include "fs/command.h"
 #include "fs/instance.h"
 
 static const char *const state_names[RUN_STATES] = {
@@ -41,59 +40,6 @@ bool run_ended(const struct run *run)
 	return run->state > RUN_RUNNING;
 }
 
-/* cmd */
-static void cmd_show(struct object *object, struct text *text)
-{
-	text_append(text, run_of(object)->command.data, run_of(object)->command.size);
-}
-
-/* state */
-static void state_show(struct object *object, struct text *text)
-{
-	text_printf(text, "%s\n", state_names[run_of(object)->state]);
-}
-
-/* ctl, read: the verbs */
-static void ctl_show(struct object *object, struct text *text)
-{
-	text_printf(text, "stop\n");
-}
-
-/* ctl, written: stopping what has ended is harmless */
-static int ctl_store(struct object *object, const char *data, size_t size)
-{
-	struct run *run = run_of(object);
-
-	if (!control_is_word(data, size, "stop"))
-		return -EINVAL;
-	run_stop(run);
-	return 0;
-}
-
-/* output */
-static struct stream *output_stream(struct object *object)
-{
-	return &run_of(object)->output.stream;
-}
-
-/* stdout */
-static struct stream *stdout_stream(struct object *object)
-{
-	return &run_of(object)->out.stream;
-}
-
-/* stderr */
-static struct stream *stderr_stream(struct object *object)
-{
-	return &run_of(object)->err.stream;
-}
-
-/* exit */
-static struct stream *exit_stream(struct object *object)
-{
-	return &run_of(object)->exit;
-}
-
 /* Standard output: below `base` it is the same bytes as `output`, its own spool from there on. */
 static ssize_t stdout_source(struct stream *stream, uint64_t *offset, void *buffer, size_t size)
 {
@@ -114,29 +60,6 @@ static ssize_t stdout_source(struct stream *stream, uint64_t *offset, void *buff
 	return got;
 }
 
-/* A file of the output is opened: stdout may need the spool of output too. */
-static int output_open(struct handle *handle)
-{
-	struct run *run = run_of(handle->object);
-
-	spooled_use(&run->output);
-	spooled_use(&run->out);
-	spooled_use(&run->err);
-	return 0;
-}
-
-/* And closed. */
-static void output_release(struct handle *handle)
-{
-	struct run *run = run_of(handle->object);
-
-	spooled_unuse(&run->output);
-	spooled_unuse(&run->out);
-	spooled_unuse(&run->err);
-}
-
-static const struct control_ops output_ops = { .open = output_open, .release = output_release };
-
 /* Owner and times are the run's. */
 static void run_stat(struct object *object, struct stat *stat)
 {
@@ -153,19 +76,26 @@ static uint32_t run_features(struct object *object)
 	return 0;
 }
 
-static const struct control run_controls[] = {
-	{ .name = "cmd", .mode = S_IFREG | 0600, .show = cmd_show, .ops = &command_run_ops },
-	{ .name = "output", .mode = S_IFREG | 0400, .stream = output_stream, .flags = CONTROL_WAITS,
-	  .ops = &output_ops },
-	{ .name = "stdout", .mode = S_IFREG | 0400, .stream = stdout_stream, .flags = CONTROL_WAITS,
-	  .ops = &output_ops },
-	{ .name = "stderr", .mode = S_IFREG | 0400, .stream = stderr_stream, .flags = CONTROL_WAITS,
-	  .ops = &output_ops },
-	{ .name = "exit", .mode = S_IFREG | 0400, .stream = exit_stream, .flags = CONTROL_WAITS },
-	{ .name = "state", .mode = S_IFREG | 0400, .show = state_show },
-	{ .name = "ctl", .mode = S_IFREG | 0600, .show = ctl_show, .store = ctl_store },
-	{ 0 }
-};
+/* All its spools. */
+static void each_spool(struct run *run, void (*act)(struct spooled *spooled))
+{
+	act(&run->output);
+	act(&run->out);
+	act(&run->err);
+	act(&run->transcript);
+}
+
+/* One more open file: stdout may need the spool of output too, so all are used together. */
+void run_use(struct run *run)
+{
+	each_spool(run, spooled_use);
+}
+
+/* One less. */
+void run_unuse(struct run *run)
+{
+	each_spool(run, spooled_unuse);
+}
 
 const struct directory run_directory = {
 	.controls = run_controls,
@@ -178,20 +108,38 @@ static void run_free(struct object *object)
 {
 	struct run *run = run_of(object);
 
-	spooled_done(&run->output);
-	spooled_done(&run->out);
-	spooled_done(&run->err);
+	each_spool(run, spooled_done);
 	stream_done(&run->exit);
+	input_done(&run->input);
+	settings_done(&run->settings);
 	text_done(&run->command);
 	object_unref(run->owner);
 	free(run);
+}
+
+/* Names the files that the shim will make. */
+static void init_spools(struct run *run, int directory)
+{
+	const struct {
+		struct spooled *spooled;
+		const char *name;
+	} spools[] = { { &run->output, "output" }, { &run->out, "stdout" }, { &run->err, "stderr" },
+		{ &run->transcript, "transcript" } };
+
+	for (size_t i = 0; i < sizeof(spools) / sizeof(*spools); i++) {
+		char file[40];
+
+		snprintf(file, sizeof(file), "run.%llu.%s", (unsigned long long)run->id, spools[i].name);
+		spooled_init(spools[i].spooled, directory, file);
+	}
+	run->out.stream.source = stdout_source;
+	run->out.stream.owner = run;
 }
 
 /* Makes a run that has not started. */
 int run_new(struct instance *instance, const char *name, bool named, uint64_t id, struct run **out)
 {
 	struct run *run = memory_new(sizeof(*run));
-	char file[40];
 	int result = object_init(&run->object, OBJECT_RUN, run_free);
 
 	if (result < 0) {
@@ -205,25 +153,41 @@ int run_new(struct instance *instance, const char *name, bool named, uint64_t id
 	snprintf(run->name, sizeof(run->name), "%s", name);
 	run->base = UINT64_MAX;
 	clock_gettime(CLOCK_REALTIME, &run->created);
-	snprintf(file, sizeof(file), "run.%llu.output", (unsigned long long)id);
-	spooled_init(&run->output, instance->directory, file);
-	snprintf(file, sizeof(file), "run.%llu.stdout", (unsigned long long)id);
-	spooled_init(&run->out, instance->directory, file);
-	run->out.stream.source = stdout_source;
-	run->out.stream.owner = run;
-	snprintf(file, sizeof(file), "run.%llu.stderr", (unsigned long long)id);
-	spooled_init(&run->err, instance->directory, file);
+	settings_copy(&run->settings, &instance->settings);
+	init_spools(run, instance->directory);
 	stream_init_memory(&run->exit, 64);
+	input_init(&run->input, id);
+	/* A numbered run finds its input at the end: nobody could write to it before it starts. */
+	if (!named)
+		input_end(&run->input);
 	*out = run;
 	return 0;
 }
 
-/* Sends the text to the shim. */
+/* Whether the shim must be told more than the text. */
+static bool has_setup(const struct run *run)
+{
+	const struct settings *settings = &run->settings;
+
+	return run->named || settings->timeout_ms || settings->environment.size ||
+		settings->cwd.size || settings->columns;
+}
+
+/* Sends the settings and the text to the shim. */
 void run_submit(struct run *run, const void *text, size_t size)
 {
+	struct shim *shim = instance_shim(run->instance);
+	struct text setup = { 0 };
+
 	text_append(&run->command, text, size);
 	run->submitted = true;
-	shim_send(instance_shim(run->instance), FRAME_RUN, run->id, text, size);
+	if (has_setup(run)) {
+		settings_frame(&run->settings, run->named, &setup);
+		shim_send(shim, FRAME_RUN_SETUP, run->id, setup.data, setup.size);
+		text_done(&setup);
+	}
+	shim_send(shim, FRAME_RUN, run->id, text, size);
+	input_start(&run->input, shim);
 }
 
 /* Ends the streams: all readers see what there is and then the end of file. */
@@ -233,11 +197,15 @@ static void finish(struct run *run, enum run_state state, int status)
 	int length = snprintf(text, sizeof(text), "%d\n", status);
 
 	run->state = state;
+	run->status = status;
+	input_end(&run->input);
 	stream_end(&run->output.stream);
 	stream_end(&run->out.stream);
 	stream_end(&run->err.stream);
+	stream_end(&run->transcript.stream);
 	stream_append(&run->exit, text, (size_t)length);
 	stream_end(&run->exit);
+	control_changed(&run->object);
 }
 
 /* A spool of the run moved on. Without a spool of its own, stdout is output. */
@@ -262,6 +230,8 @@ bool run_told_spool(struct run *run, const struct frame_spool *notice)
 			notice->start > run->base ? notice->start : run->out.stream.start, notice->end);
 	case SPOOL_STDERR:
 		return stream_moved(&run->err.stream, notice->start, notice->end);
+	case SPOOL_TRANSCRIPT:
+		return stream_moved(&run->transcript.stream, notice->start, notice->end);
 	default:
 		return false;
 	}
@@ -270,9 +240,7 @@ bool run_told_spool(struct run *run, const struct frame_spool *notice)
 /* Opens what open files may still want to read. */
 void run_hold(struct run *run)
 {
-	spooled_hold(&run->output);
-	spooled_hold(&run->out);
-	spooled_hold(&run->err);
+	each_spool(run, spooled_hold);
 }
 
 /* Stops. A run whose command was not written yet ends at once, and takes none any more. */
@@ -286,6 +254,22 @@ void run_stop(struct run *run)
 		finish(run, RUN_STOPPED, STATUS_NONE);
 }
 
+/* Sends a signal. To a run whose command was not written yet it means nothing. */
+void run_signal(struct run *run, int signal)
+{
+	struct frame_run_signal frame = { .signal = signal };
+
+	if (run->submitted && !run_ended(run))
+		shim_send(instance_shim(run->instance), FRAME_RUN_SIGNAL, run->id, &frame,
+			sizeof(frame));
+}
+
+/* The shim passed input on. */
+bool run_told_input(struct run *run, const struct frame_run_taken *notice)
+{
+	return input_taken(&run->input, notice->bytes, notice->closed);
+}
+
 /* The shim says how far the run is. */
 bool run_told_state(struct run *run, const struct frame_run_state *notice)
 {
@@ -293,6 +277,7 @@ bool run_told_state(struct run *run, const struct frame_run_state *notice)
 		return false;
 	if (notice->state <= RUN_RUNNING) {
 		run->state = notice->state;
+		control_changed(&run->object);
 		return true;
 	}
 	if (notice->status < 0 || notice->status > 255)

@@ -10,6 +10,8 @@
 
 #include "backends/protocol/protocol.h"
 #include "fs/control.h"
+#include "fs/input.h"
+#include "fs/settings.h"
 #include "fs/spooled.h"
 
 struct instance;
@@ -26,8 +28,11 @@ struct run {
 	struct handle *writer;		/* the open file of `cmd` that the text comes from; not owned */
 	char name[TEXT_NAME_MAX + 1];	/* also of a numbered one, as digits */
 	enum run_state state;
+	int status;			/* what `exit` shows, after the end */
+	struct settings settings;
 	struct text command;
-	struct spooled output, out, err;
+	struct input input;
+	struct spooled output, out, err, transcript;
 	uint64_t base;			/* where stdout's own spool begins; UINT64_MAX: it has none */
 	struct stream exit;
 	struct timespec created;
@@ -36,6 +41,7 @@ struct run {
 TAILQ_HEAD(run_list, run);
 
 extern const struct directory run_directory;
+extern const struct control run_controls[]; /* run_files.c */
 
 /* A run that has not started. name is copied. 0 or -ENFILE. */
 int run_new(struct instance *instance, const char *name, bool named, uint64_t id, struct run **run);
@@ -46,12 +52,17 @@ void run_submit(struct run *run, const void *text, size_t size);
 
 /* Before the shim is told to remove the run's spools: files that are open will read on. */
 void run_hold(struct run *run);
-/* Stops it, as `ctl` does; harmless after the end. */
+/* A file of its output is open, and is not any more. */
+void run_use(struct run *run);
+void run_unuse(struct run *run);
+/* Stops it, or sends a signal to all of its processes, as `ctl` does; harmless after the end. */
 void run_stop(struct run *run);
+void run_signal(struct run *run, int signal);
 
 /* What the shim told. false: it broke the protocol. */
 bool run_told_spool(struct run *run, const struct frame_spool *notice);
 bool run_told_state(struct run *run, const struct frame_run_state *notice);
+bool run_told_input(struct run *run, const struct frame_run_taken *notice);
 /* The machine or its shim is gone: whatever has not ended is lost. */
 void run_lost(struct run *run);
 

@@ -302,6 +302,7 @@ void tree_open(struct request *request, uint64_t node, int flags)
 	handle->object = object_ref(object);
 	handle->control = control_find(object, file);
 	handle->flags = flags;
+	handle->seen = object->changes;
 	int result = handle->control ? control_open(handle) : -EISDIR;
 	if (result < 0) {
 		request_error(request, result);
@@ -328,18 +329,12 @@ void tree_read(struct request *request, struct handle *handle, uint64_t offset, 
 void tree_write(struct request *request, struct handle *handle, const void *data, size_t size,
 	uint64_t offset, uint64_t owner)
 {
-	ssize_t result;
-
-	if (handle->object->type == OBJECT_FILE) {
+	if (handle->object->type == OBJECT_FILE)
 		guestfs_write(request, handle, data, size, offset);
-		return;
-	}
-	result = handle->object->dead ? -ENODEV
-				      : control_write(handle, data, size, offset, owner);
-	if (result < 0)
-		request_error(request, (int)result);
+	else if (handle->object->dead)
+		request_error(request, -ENODEV);
 	else
-		request_written(request, (size_t)result);
+		control_write(handle, request, data, size, offset, owner);
 }
 
 /* A close(2). Never waits and never fails for control files: shells do not look. */

@@ -45,7 +45,7 @@ mkdir -p "$directory"
 
 # Below the range that the kernel gives to clients.
 random_port() {
-	awk -v seed="$(od -An -N4 -tu4 /dev/urandom)" 'BEGIN { srand(seed); print 10240 + int(rand() * 22000) }'
+	awk -v seed="$(od -An -N4 -tu4 /dev/urandom)" 'BEGIN { srand(seed % 2147483647); print 10240 + int(rand() * 22000) }'
 }
 
 write_config() {
