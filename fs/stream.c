@@ -102,7 +102,7 @@ static void answer_end(struct stream *stream, struct request *request)
 static bool read_now(struct stream *stream, struct stream_cursor *cursor, struct request *request,
 	uint64_t offset, size_t size)
 {
-	const char *gap;
+	const char *gap = NULL;
 	size_t length = cursor_gap(cursor, offset, &gap);
 
 	if (length) {
