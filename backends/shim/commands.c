@@ -139,7 +139,6 @@ int commands_prepare(struct shim *shim, uint64_t id, const void *payload, size_t
 	const char *rest = (const char *)(setup + 1);
 	struct run *run = run_find(shim, id);
 
-	shim->daemon.prepares = true;
 	size -= sizeof(*setup);
 	if (!setup_is_good(setup, rest, size))
 		return -EPROTO;

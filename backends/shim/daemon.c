@@ -97,7 +97,7 @@ static void daemon_drop(struct shim *shim)
 {
 	frame_link_free(shim->daemon.link);
 	shim->daemon.link = NULL;
-	shim->daemon.greeted = shim->daemon.paused = shim->daemon.prepares = false;
+	shim->daemon.greeted = shim->daemon.paused = false;
 	requests_drop(shim);
 	commands_drop(shim);
 }

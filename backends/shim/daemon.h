@@ -23,7 +23,6 @@ struct daemon {
 	int fd;			/* the listening socket; -1 when it is of no use */
 	struct frame_link *link;	/* NULL: no daemon */
 	bool greeted;		/* it said hello */
-	bool prepares;		/* it sent a FRAME_RUN_SETUP: it knows what a transcript is */
 	bool paused;		/* nothing is read from it */
 };
 

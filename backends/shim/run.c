@@ -23,7 +23,7 @@ void run_tell_spools(struct run *run, bool always)
 		sink_tell(&run->err, always);
 	if (run->output.end > 0)
 		sink_tell(&run->output, always);
-	if (run->transcript.end > 0 && run->shim->daemon.prepares)
+	if (run->transcript.end > 0)
 		sink_tell(&run->transcript, always);
 }
 

@@ -80,12 +80,15 @@ static void request_end(struct control *control, struct control_request *request
 		done(data, left);
 }
 
-/* Forgets all. */
+/* Forgets what was asked for, but not what nobody waits for: the next shell does that. */
 void control_lose(struct control *control)
 {
-	struct control_request *request;
+	struct control_request *request, *next;
 
-	while ((request = TAILQ_FIRST(&control->requests))) {
+	for (request = TAILQ_FIRST(&control->requests); request; request = next) {
+		next = TAILQ_NEXT(request, link);
+		if (!request->done && !request->sent)
+			continue;
 		request->done = NULL;
 		request_end(control, request, -1);
 	}
@@ -284,6 +287,29 @@ bool control_turn(struct control *control)
 	return moved;
 }
 
+/* Frees all. */
+void control_free(struct control *control)
+{
+	struct control_request *request;
+
+	TAILQ_FOREACH(request, &control->requests, link)
+		request->sent = true;
+	control_lose(control);
+}
+
+/*
+ * Whether a command that was given up still has the server's only channel: OpenSSH counts its
+ * session until its process ends, even though the channel is closed. It can be killed through
+ * a new connection only.
+ */
+static bool is_shut_out(struct control *control)
+{
+	struct control_request *request = TAILQ_FIRST(&control->requests);
+
+	return request && !request->done && control->step == CONTROL_OFF && control->channels->crowded &&
+		control->channels->used == 0;
+}
+
 /* Ends a shell that takes too long. */
 void control_clock(struct control *control)
 {
@@ -296,6 +322,8 @@ void control_clock(struct control *control)
 		control_fail(control, "it does not answer");
 	else if (!control->settled)
 		control->settled = true;
+	else if (is_shut_out(control))
+		session_lose(control->session, false, "a command that does not end has the only channel");
 	session_wake(control->session);
 }
 
@@ -308,6 +336,8 @@ void control_signal(struct control *control, const struct control_target *target
 	request->number = ++control->counter;
 	request->done = done;
 	request->data = data;
+	if (TAILQ_EMPTY(&control->requests))
+		control->since = control->now;
 	text_printf(&request->line, "poolfs_signal %" PRIu64 " %d %s %u %u </dev/null 2>/dev/null\n",
 		request->number, signal, target->token, target->shell, target->alive ? target->shell : 0);
 	TAILQ_INSERT_TAIL(&control->requests, request, link);

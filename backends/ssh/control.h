@@ -62,8 +62,10 @@ struct control_target {
 void control_init(struct control *control, struct session *session, struct channels *channels);
 /* A connection begins: the channel will be opened. */
 void control_begin(struct control *control);
-/* The connection has ended; nothing of it is left, no callback comes. */
+/* The connection has ended; no callback comes. */
 void control_lose(struct control *control);
+/* The same, for good. */
+void control_free(struct control *control);
 /* Moves everything on; true when anything moved. */
 bool control_turn(struct control *control);
 /* Looks at the limits. */

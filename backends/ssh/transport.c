@@ -223,7 +223,7 @@ static void destroy(struct transport *transport)
 	transport->session.lost = true;
 	login_done(&transport->login);
 	exec_done(&transport->exec);
-	control_lose(&transport->control);
+	control_free(&transport->control);
 	files_done(&transport->files);
 	sftp_done(&transport->sftp);
 	channels_done(&transport->channels);
