@@ -344,7 +344,10 @@ static void op_read(fuse_req_t fuse, fuse_ino_t node, size_t size, off_t offset,
 static void op_write(fuse_req_t fuse, fuse_ino_t node, const char *data, size_t size, off_t offset,
 	struct fuse_file_info *info)
 {
-	tree_write(call_new(fuse), handle_of(info), data, size, (uint64_t)offset, info->lock_owner);
+	struct handle *handle = handle_of(info);
+
+	handle->flags = info->flags;
+	tree_write(call_new(fuse), handle, data, size, (uint64_t)offset, info->lock_owner);
 }
 
 static void op_flush(fuse_req_t fuse, fuse_ino_t node, struct fuse_file_info *info)

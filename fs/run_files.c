@@ -23,10 +23,17 @@ static void cmd_show(struct object *object, struct text *text)
 	text_append(text, run_of(object)->command.data, run_of(object)->command.size);
 }
 
+/* Who only reads stdin, as tools that copy everything do, finds nothing and is no writer. */
+static bool writes(const struct handle *handle)
+{
+	return (handle->flags & O_ACCMODE) != O_RDONLY;
+}
+
 /* stdin, opened: there is one end of it, so who comes later is refused at the first write */
 static int stdin_open(struct handle *handle)
 {
-	input_opened(&run_of(handle->object)->input);
+	if (writes(handle))
+		input_opened(&run_of(handle->object)->input);
 	return 0;
 }
 
@@ -46,7 +53,8 @@ static void stdin_poll(struct handle *handle, struct request *request, struct po
 /* stdin, closed */
 static void stdin_release(struct handle *handle)
 {
-	input_closed(&run_of(handle->object)->input);
+	if (writes(handle))
+		input_closed(&run_of(handle->object)->input);
 }
 
 static const struct control_ops stdin_ops = {
@@ -147,7 +155,7 @@ static int ctl_store(struct object *object, const char *data, size_t size)
 
 const struct control run_controls[] = {
 	{ .name = "cmd", .mode = S_IFREG | 0600, .show = cmd_show, .ops = &command_run_ops },
-	{ .name = "stdin", .mode = S_IFREG | 0200, .ops = &stdin_ops },
+	{ .name = "stdin", .mode = S_IFREG | 0600, .ops = &stdin_ops },
 	{ .name = "output", .mode = S_IFREG | 0400, .stream = output_stream, .flags = CONTROL_WAITS,
 	  .ops = &output_ops },
 	{ .name = "stdout", .mode = S_IFREG | 0400, .stream = stdout_stream, .flags = CONTROL_WAITS,

@@ -211,7 +211,7 @@ class Waiting(harness.SshTest):
         for name, file in files.items():
             self.assertEqual(self.polled(file), [], name)
             self.assertEqual(select.select([file], [], [], 0)[0], [], name)
-        write(self.run_dir / "cmd", "echo a; read x; sleep 0.5; echo b >&2")
+        write(self.run_dir / "cmd", "echo a; read x </dev/null; sleep 0.5; echo b >&2")
         for name in ("output", "stdout"):
             self.assertEqual(self.polled(files[name], 30), [(files[name], select.POLLIN)])
             self.assertEqual(os.read(files[name], 9), b"a\n")
