@@ -367,6 +367,10 @@ static int peer_frame(void *data, const struct frame_header *header, const void 
 		assert_true(header->size >= sizeof(*reply));
 		text_printf(&peer.log, " reply %d %.*s", reply->error,
 			(int)(header->size - sizeof(*reply)), (const char *)(reply + 1));
+	} else if (header->type == FRAME_RUN_INPUT_TAKEN) {
+		const struct frame_run_taken *taken = payload;
+		assert_int_equal(header->size, sizeof(*taken));
+		text_printf(&peer.log, " taken %u %u", taken->bytes, taken->closed);
 	} else if (header->type == FRAME_STATUS) {
 		text_printf(&peer.log, " status ");
 		text_append(&peer.log, payload, header->size);

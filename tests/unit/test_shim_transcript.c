@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* The lines of a transcript, put together from pieces. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "backends/base/text.h"
+#include "backends/protocol/protocol.h"
+#include "backends/shim/transcript.h"
+
+#define MARK " [poolfs: line continues]\n"
+
+/* Feeds a text to stdout in pieces that end at two places. */
+static void split(const char *text, const char *expected)
+{
+	size_t size = strlen(text);
+
+	for (size_t first = 0; first <= size; first++) {
+		for (size_t second = first; second <= size; second++) {
+			struct transcript transcript = { 0 };
+			struct text out = { 0 };
+
+			transcript_feed(&transcript, TRANSCRIPT_STDOUT, text, first, &out);
+			transcript_feed(&transcript, TRANSCRIPT_STDOUT, text + first, second - first, &out);
+			transcript_feed(&transcript, TRANSCRIPT_STDOUT, text + second, size - second, &out);
+			transcript_end(&transcript, &out);
+			assert_string_equal(out.data ? out.data : "", expected);
+			text_done(&out);
+		}
+	}
+}
+
+static void lines_come_whole(void **state)
+{
+	split("", "");
+	split("\n", "[stdout] \n");
+	split("one\ntwo\n", "[stdout] one\n[stdout] two\n");
+	split("one\r\n\n\nlast", "[stdout] one\r\n[stdout] \n[stdout] \n[stdout] last\n");
+}
+
+static void sources_do_not_mix(void **state)
+{
+	struct transcript transcript = { 0 };
+	struct text out = { 0 };
+
+	transcript_skip_line(&transcript, TRANSCRIPT_CONSOLE);
+	transcript_feed(&transcript, TRANSCRIPT_STDOUT, "ou", 2, &out);
+	transcript_feed(&transcript, TRANSCRIPT_CONSOLE, "before", 6, &out);
+	transcript_feed(&transcript, TRANSCRIPT_STDERR, "err\nmore", 8, &out);
+	transcript_feed(&transcript, TRANSCRIPT_CONSOLE, " start\nkernel", 13, &out);
+	transcript_feed(&transcript, TRANSCRIPT_STDOUT, "t\n", 2, &out);
+	transcript_feed(&transcript, TRANSCRIPT_CONSOLE, " line\n\n", 7, &out);
+	transcript_end(&transcript, &out);
+	assert_string_equal(out.data, "[stderr] err\n[stdout] out\n[console] kernel line\n[console] \n"
+		"[stderr] more\n");
+	text_done(&out);
+}
+
+/* A line of `size` bytes in pieces of `piece`, with and without newline. */
+static void long_line(size_t size, size_t piece, const char *end)
+{
+	struct transcript transcript = { 0 };
+	struct text in = { 0 }, out = { 0 }, expected = { 0 };
+
+	for (size_t i = 0; i < size; i++)
+		text_append(&in, &"abcdefghijk"[i % 11], 1);
+	for (size_t at = 0; at == 0 || at < size; at += PROTOCOL_TRANSCRIPT_LINE) {
+		size_t rest = size - at;
+
+		text_printf(&expected, "[stdout] ");
+		text_append(&expected, in.data + at,
+			rest < PROTOCOL_TRANSCRIPT_LINE ? rest : PROTOCOL_TRANSCRIPT_LINE);
+		text_printf(&expected, "%s", rest > PROTOCOL_TRANSCRIPT_LINE ? MARK : "\n");
+	}
+	text_printf(&in, "%s", end);
+	for (size_t at = 0; at < in.size; at += piece)
+		transcript_feed(&transcript, TRANSCRIPT_STDOUT, in.data + at,
+			in.size - at < piece ? in.size - at : piece, &out);
+	for (int i = 0; i < TRANSCRIPT_SOURCES; i++)
+		assert_true(transcript.parts[i].room <= PROTOCOL_TRANSCRIPT_LINE);
+	transcript_end(&transcript, &out);
+	assert_int_equal(out.size, expected.size);
+	assert_memory_equal(out.data, expected.data, out.size);
+	text_done(&in);
+	text_done(&out);
+	text_done(&expected);
+}
+
+static void long_lines_are_cut(void **state)
+{
+	static const size_t sizes[] = { 65535, 65536, 65537, 131071, 131072, 131073, 300000 };
+	static const size_t pieces[] = { 1, 7, 4096, 65535, 65536, 65537, 1000000 };
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+		for (size_t k = 0; k < sizeof(pieces) / sizeof(*pieces); k++) {
+			long_line(sizes[i], pieces[k], "\n");
+			long_line(sizes[i], pieces[k], "");
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(lines_come_whole),
+		cmocka_unit_test(sources_do_not_mix),
+		cmocka_unit_test(long_lines_are_cut),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
