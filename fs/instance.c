@@ -95,6 +95,13 @@ static void enter(struct instance *instance)
 	}
 }
 
+/* Takes over the reason for a state, which `ready` does not have. */
+static void set_error(struct instance *instance, const char *reason)
+{
+	free(instance->error);
+	instance->error = *reason && instance->state != INSTANCE_READY ? memory_string(reason) : NULL;
+}
+
 /* The one place where a state changes. false: that edge does not exist. reason may be "". */
 static bool change(struct instance *instance, enum instance_state state, const char *reason)
 {
@@ -104,8 +111,7 @@ static bool change(struct instance *instance, enum instance_state state, const c
 		return false;
 	instance->state = state;
 	clock_gettime(CLOCK_REALTIME, &instance->changed);
-	free(instance->error);
-	instance->error = *reason && state != INSTANCE_READY ? memory_string(reason) : NULL;
+	set_error(instance, reason);
 	event(instance, states[from].name, states[state].name, reason);
 	if (state == INSTANCE_FAILED)
 		pool_boot_failed(instance->pool, instance->name, reason);
@@ -138,7 +144,10 @@ static int told_state(struct instance *instance, uint64_t id, const void *payloa
 	char *reason = memory_format("%.*s", (int)length, (const char *)(notice + 1));
 	if (notice->boot_ms)
 		instance->boot_ms = notice->boot_ms;
-	bool known = notice->state == instance->state || change(instance, notice->state, reason);
+	bool same = notice->state == instance->state;
+	if (same)
+		set_error(instance, reason);
+	bool known = same || change(instance, notice->state, reason);
 	free(reason);
 	return known ? 0 : -EPROTO;
 }

@@ -51,7 +51,7 @@ static ssize_t stdout_source(struct stream *stream, uint64_t *offset, void *buff
 		size = (size_t)(run->base - *offset);
 	ssize_t got = spooled_read(&run->output, offset, buffer, size);
 	/* Bytes at or beyond base are not ours: the range moved up behind what was dropped. */
-	if (got > 0 && *offset >= run->base) {
+	if (got >= 0 && *offset >= run->base) {
 		*offset = run->base;
 		return spooled_read(&run->out, offset, buffer, size);
 	}

@@ -118,7 +118,7 @@ static bool read_now(struct stream *stream, struct stream_cursor *cursor, struct
 		size = (size_t)(stream->end - wanted);
 	char *buffer = memory_grow(NULL, size);
 	ssize_t got = stream->source(stream, &at, buffer, size);
-	if (got > 0 && at > wanted) {
+	if (got >= 0 && at > wanted) {
 		cursor_skip(cursor, offset, wanted, at);
 		length = cursor_gap(cursor, offset, &gap);
 		answer(cursor, request, offset, gap, length < size ? length : size);
@@ -128,7 +128,7 @@ static bool read_now(struct stream *stream, struct stream_cursor *cursor, struct
 		request_error(request, (int)got);
 	}
 	free(buffer);
-	return got != 0;
+	return got != 0 || at > wanted;
 }
 
 /* The caller of a waiting read was interrupted. */

@@ -20,6 +20,10 @@ static void remote_close(void *state)
 /* .start: whether the machine is there is for the login to find out. */
 static void remote_start(void *state, struct poolfs_op *op)
 {
+	const struct poolfs_values *values = poolfs_machine_values(state);
+
+	poolfs_machine_status(state, "address", "%s:%lld", poolfs_string(values, "host"),
+		(long long)poolfs_number(values, "ssh_port"));
 	poolfs_op_done(op, 0, "%s", "");
 }
 

@@ -18,6 +18,7 @@ struct wire {
 	const struct wire_events *events;
 	void *data;
 	uv_getaddrinfo_t resolve;
+	char problem[128];		/* what it is when the name is not known */
 	struct addrinfo *addresses;	/* ours; freed with uv_freeaddrinfo */
 	const struct addrinfo *next;	/* to be tried next */
 	uv_tcp_t *tcp;			/* NULL when there is none; freed by its close callback */
@@ -187,7 +188,7 @@ static void resolve_done(uv_getaddrinfo_t *request, int status, struct addrinfo 
 	wire->addresses = addresses;
 	wire->next = addresses;
 	if (!wire->freed && (status < 0 || !addresses)) {
-		end(wire, "cannot resolve the machine's name", status ? status : UV_EAI_NONAME);
+		end(wire, wire->problem, status ? status : UV_EAI_NONAME);
 	} else if (!wire->freed) {
 		wire->events->resolved(wire->data);
 		try_next(wire);
@@ -207,6 +208,7 @@ int wire_new(struct uv_loop_s *loop, const struct wire_target *target,
 	wire->events = events;
 	wire->data = data;
 	wire->resolve.data = wire;
+	snprintf(wire->problem, sizeof(wire->problem), "cannot resolve %s", target->host);
 	snprintf(service, sizeof(service), "%u", target->port);
 	int error = uv_getaddrinfo(loop, &wire->resolve, resolve_done, target->host, service,
 		&hints);

@@ -137,6 +137,8 @@ class Mount:
         log = open(self.log, "ab")
         environment = dict(os.environ)
         environment.setdefault("ASAN_OPTIONS", "detect_leaks=1")
+        environment.setdefault("LSAN_OPTIONS",
+                               f"suppressions={TOP}/tests/lsan.supp:print_suppressions=0")
         self.process = subprocess.Popen([POOLFS, "-f", *options, self.config, self.path],
                                         stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                                         env=environment, start_new_session=True)

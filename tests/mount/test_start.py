@@ -179,6 +179,7 @@ class FullDisk(unittest.TestCase):
         output, status = self.run_in(instance, "head -c 3000000 /dev/zero; exit 3")
         self.assertEqual(status, "3\n")
         self.assertLess(len(output), 1 << 20)
+        self.assertRegex(output, rb"\[poolfs: \d+ bytes dropped\]\n$")
         self.assertIn("bytes are dropped: No space left", text(instance / "log"))
         self.assertEqual(text(instance / "state"), "ready\n")
         instance.joinpath("runs/1").rmdir()

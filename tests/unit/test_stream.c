@@ -111,6 +111,26 @@ static void dropped_bytes_leave_a_record(void **state)
 	stream_done(&stream);
 }
 
+/* A source whose bytes up to 50 were all dropped. */
+static ssize_t nothing_left(struct stream *stream, uint64_t *offset, void *buffer, size_t size)
+{
+	*offset = 50;
+	return 0;
+}
+
+static void all_bytes_dropped_leave_a_record_too(void **state)
+{
+	struct stream stream;
+	struct stream_cursor cursor = { 0 };
+	const char *gap = "[poolfs: 50 bytes dropped]\n";
+
+	stream_init(&stream, nothing_left, NULL);
+	stream_moved(&stream, 0, 50);
+	expect(&stream, &cursor, 0, 100, false, gap);
+	expect(&stream, &cursor, strlen(gap), 100, false, "");
+	stream_done(&stream);
+}
+
 static void a_failed_stream_gives_its_error_at_the_end(void **state)
 {
 	struct stream stream;
@@ -172,6 +192,7 @@ int main(void)
 		cmocka_unit_test(a_read_at_the_end_waits_for_bytes_or_the_end),
 		cmocka_unit_test(waiting_is_refused_and_interrupted),
 		cmocka_unit_test(dropped_bytes_leave_a_record),
+		cmocka_unit_test(all_bytes_dropped_leave_a_record_too),
 		cmocka_unit_test(a_failed_stream_gives_its_error_at_the_end),
 		cmocka_unit_test(polls_fire_once_at_the_next_change),
 		cmocka_unit_test(offsets_never_go_back),
