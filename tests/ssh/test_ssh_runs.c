@@ -77,6 +77,13 @@ static bool has_lines(void *data)
 	return count >= lines->count;
 }
 
+/* For tests that configure the server. */
+static void need_openssh(void)
+{
+	if (getenv("POOLFS_DROPBEAR"))
+		skip();
+}
+
 /* Starts a command that tells the numbers of its processes, and waits for them. */
 static struct pids start_told(struct fixture *fixture, const char *text, unsigned count,
 	struct result *result)
@@ -249,6 +256,7 @@ static void test_end_when_crowded(void **state)
 	struct result results[12] = { 0 };
 	unsigned running = 0;
 
+	need_openssh();
 	fixture_open(&fixture, lines, NULL);
 	for (unsigned i = 0; i < 12; i++)
 		run_start(&fixture, "trap '' TERM; echo $$; sleep 1000; sleep 1000", &results[i]);
@@ -279,6 +287,7 @@ static void test_end_without_a_channel(void **state)
 	struct fixture fixture;
 	struct result result = { 0 };
 
+	need_openssh();
 	fixture_open(&fixture, lines, NULL);
 	struct pids pids = start_told(&fixture, "trap '' TERM; echo $$; sleep 1000; sleep 1000", 1,
 		&result);
@@ -450,6 +459,7 @@ static void test_other_shells(void **state)
 	struct result result = { 0 };
 	struct transport_command command = { .text = "true", .size = 4, .cwd = "/" };
 
+	need_openssh();
 	setenv("SSHD_SFTP", "none", 1);
 	fixture_open(&fixture, lines, NULL);
 	run(&fixture, "echo x; exit 3", &result);
@@ -478,6 +488,7 @@ static void test_login_scripts(void **state)
 	struct fixture fixture;
 	struct result result = { 0 };
 
+	need_openssh();
 	setenv("SSHD_SFTP", "none", 1);
 	fixture_open(&fixture, lines, NULL);
 	run(&fixture, "echo x", &result);
