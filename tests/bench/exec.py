@@ -1,66 +1,17 @@
 # SPDX-License-Identifier: MIT
 """
 How long a command takes: `true`, from writing it to cmd until its exit status is read, through a
-mount; against ssh(1) over a connection that is already there (ControlMaster), on the same server,
-in alternation. Prints both medians and their ratio; below 1, poolfs is faster.
+mount. Measured in one run, on one sshd on loopback, in alternation with ssh(1) over a connection
+that is there already (ControlMaster) and with libssh2 alone (the floor, see floor.c). Then the
+same with several commands at once, as commands per second. A ratio below 1 means that poolfs
+takes less time.
 
 usage: exec.py [--build DIRECTORY] [--rounds N]
-
-The server is an sshd on loopback that this program starts; build without sanitizers.
 """
-import argparse
-import os
-import pathlib
-import statistics
-import subprocess
-import sys
-import tempfile
+import threading
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "mount"))
-
-
-def arguments():
-    parser = argparse.ArgumentParser(description="Time of a command against ssh's ControlMaster.")
-    parser.add_argument("--build", default="build", help="where poolfs was built (default: build)")
-    parser.add_argument("--rounds", type=int, default=200, help="commands of each (default: 200)")
-    return parser.parse_args()
-
-
-class Ours:
-    """Commands through a mount."""
-
-    def __init__(self, instance):
-        self.cmd = os.fsencode(instance / "cmd")
-        self.exit = os.fsencode(instance / "last" / "exit")
-
-    def run(self):
-        fd = os.open(self.cmd, os.O_WRONLY | os.O_TRUNC)
-        os.write(fd, b"true\n")
-        os.close(fd)
-        fd = os.open(self.exit, os.O_RDONLY)
-        status = os.read(fd, 16)
-        os.close(fd)
-        assert status == b"0\n", status
-
-
-class Theirs:
-    """Commands by ssh(1) over one connection."""
-
-    def __init__(self, sshd, user):
-        self.socket = tempfile.mktemp(prefix="poolfs-bench.", suffix=".ssh")
-        self.command = ["ssh", "-F", "none", "-o", "BatchMode=yes", "-p", str(sshd.port),
-                        "-i", str(sshd.directory / "id"), "-o",
-                        f"UserKnownHostsFile={sshd.directory}/known_hosts", "-S", self.socket,
-                        f"{user}@127.0.0.1"]
-        subprocess.run([*self.command[:1], "-M", "-f", "-N", *self.command[1:]], check=True)
-
-    def run(self):
-        subprocess.run([*self.command, "true"], check=True, stdin=subprocess.DEVNULL)
-
-    def close(self):
-        subprocess.run([*self.command[:-1], "-O", "exit", self.command[-1]], check=True,
-                       stderr=subprocess.DEVNULL)
+import peers
 
 
 def timed(run):
@@ -69,39 +20,65 @@ def timed(run):
     return (time.perf_counter() - start) * 1e3
 
 
-def report(name, times):
-    times = sorted(times)
-    print(f"{name:24} median {statistics.median(times):7.2f} ms   "
-          f"min {times[0]:7.2f}   90 % {times[len(times) * 9 // 10]:7.2f}")
+def latency(options, ours, master, floor):
+    for warm in (ours, master, floor):
+        for _ in range(10):
+            warm.run()
+    rows = [(timed(ours.run), timed(master.run), floor.run()) for _ in range(options.rounds)]
+    medians = [peers.median(column) for column in zip(*rows)]
+    print("one command at a time, milliseconds (median, fastest, slowest tenth):")
+    for name, column in zip(("poolfs", "ssh, ControlMaster", "libssh2 alone"), zip(*rows)):
+        column = sorted(column)
+        print(f"  {name:20} {peers.median(column):7.2f} {column[0]:7.2f} "
+              f"{column[len(column) * 9 // 10]:7.2f}")
+    print(f"  poolfs / ControlMaster {medians[0] / medians[1]:.2f}   "
+          f"poolfs / libssh2 {medians[0] / medians[2]:.2f}")
+
+
+def rate(runs, count):
+    """Commands per second, when len(runs) workers make count together."""
+    def work(run):
+        for _ in range(count // len(runs)):
+            run()
+
+    workers = [threading.Thread(target=work, args=(run,)) for run in runs]
+    start = time.perf_counter()
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return count // len(runs) * len(runs) / (time.perf_counter() - start)
+
+
+def concurrency(options, sshd, ours, master):
+    print("commands per second:")
+    print(f"  {'at once':>8} {'poolfs':>8} {'master':>8} {'libssh2':>8}   poolfs / master")
+    for width in (1, 2, 4, 8, 16, 32):
+        floors = [peers.Floor(sshd) for _ in range(width)]
+        try:
+            for floor in floors:
+                floor.run()
+            rates = [rate(runs, options.rounds) for runs in
+                     ([ours.run] * width, [master.run] * width, [floor.run for floor in floors])]
+        finally:
+            for floor in floors:
+                floor.close()
+        print(f"  {width:8} {rates[0]:8.0f} {rates[1]:8.0f} {rates[2]:8.0f}   "
+              f"{rates[1] / rates[0]:.2f} of its time")
 
 
 def main():
-    options = arguments()
-    os.environ["POOLFS_TEST_BUILD"] = str(pathlib.Path(options.build).resolve())
-    import harness
-
-    sshd = harness.Sshd(tempfile.mkdtemp(prefix="poolfs-sshd."))
-    mount = theirs = None
+    options = peers.arguments("Time of a command against ssh and libssh2.", rounds=200)
+    sshd = peers.server("MaxSessions 64", "MaxStartups 100")
+    open_peers = []
     try:
-        mount = harness.Mount(harness.ssh_pool(sshd))
-        instance = mount.path / "host" / "a"
-        instance.mkdir()
-        harness.read(instance / "ready")
-        ours = Ours(instance)
-        theirs = Theirs(sshd, harness.sh("id -un").strip())
-        for warm in (ours, theirs):
-            for _ in range(10):
-                warm.run()
-        pairs = [(timed(ours.run), timed(theirs.run)) for _ in range(options.rounds)]
-        report("poolfs", [pair[0] for pair in pairs])
-        report("ssh with ControlMaster", [pair[1] for pair in pairs])
-        ratio = statistics.median(p[0] for p in pairs) / statistics.median(p[1] for p in pairs)
-        print(f"ratio {ratio:.2f}")
+        for peer in (peers.Poolfs, peers.ControlMaster, peers.Floor):
+            open_peers.append(peer(sshd))
+        latency(options, *open_peers)
+        concurrency(options, sshd, *open_peers[:2])
     finally:
-        if theirs:
-            theirs.close()
-        if mount:
-            mount.stop()
+        for peer in reversed(open_peers):
+            peer.close()
         sshd.stop()
 
 

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a command over SSH costs at least: libssh2 alone, blocking, on a session that is open
+ * already: open a channel, exec `true`, read to the end, close. No daemon, no FUSE.
+ *
+ *   floor PORT USER KEYFILE
+ *
+ * Logs in at 127.0.0.1, and for each line on standard input runs one command and prints the
+ * milliseconds that it took.
+ */
+#include <arpa/inet.h>
+#include <libssh2.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Milliseconds of the monotonic clock. */
+static double now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (double)time.tv_sec * 1e3 + (double)time.tv_nsec / 1e6;
+}
+
+/* Ends the program where a step failed. */
+static void need(int succeeded, const char *step)
+{
+	if (succeeded)
+		return;
+	fprintf(stderr, "floor: %s failed\n", step);
+	exit(1);
+}
+
+/* Connects and logs in. */
+static LIBSSH2_SESSION *log_in(int port, const char *user, const char *key)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET,
+		.sin_port = htons((uint16_t)port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+	LIBSSH2_SESSION *session = libssh2_session_init();
+
+	need(fd >= 0 && session, "set-up");
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	need(connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0, "connect");
+	need(libssh2_session_handshake(session, fd) == 0, "handshake");
+	need(libssh2_userauth_publickey_fromfile(session, user, NULL, key, NULL) == 0, "login");
+	return session;
+}
+
+/* One command. */
+static void run(LIBSSH2_SESSION *session)
+{
+	LIBSSH2_CHANNEL *channel = libssh2_channel_open_session(session);
+	char byte;
+
+	need(channel != NULL, "channel");
+	need(libssh2_channel_exec(channel, "true") == 0, "exec");
+	while (libssh2_channel_read(channel, &byte, 1) > 0)
+		;
+	libssh2_channel_close(channel);
+	need(libssh2_channel_get_exit_status(channel) == 0, "true");
+	libssh2_channel_free(channel);
+}
+
+int main(int argc, char **argv)
+{
+	char line[16];
+
+	need(argc == 4, "floor PORT USER KEYFILE: the command line");
+	LIBSSH2_SESSION *session = log_in(atoi(argv[1]), argv[2], argv[3]);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	while (fgets(line, sizeof(line), stdin)) {
+		double start = now();
+
+		run(session);
+		printf("%.3f\n", now() - start);
+	}
+	libssh2_session_disconnect(session, "");
+	libssh2_session_free(session);
+	return 0;
+}
