@@ -8,12 +8,14 @@
 #include "backends/base/text.h"
 #include "backends/protocol/protocol.h"
 
-#define ROOM_FIRST 256u
+#define ROOM_FIRST  256u
+#define PREFIX_ROOM 16u
+#define LINE_SHORT  4096u
 
 static const char continues[] = " [poolfs: line continues]\n";
 
 static const struct {
-	const char *text;
+	char text[PREFIX_ROOM];		/* of one size, to be copied without a look at it */
 	size_t size;
 } prefixes[TRANSCRIPT_SOURCES] = {
 	[TRANSCRIPT_STDOUT] = { "[stdout] ", 9 },
@@ -73,6 +75,38 @@ static void take_line(struct transcript_part *part, enum transcript_source sourc
 	text_append(out, bytes, size);
 }
 
+/* Has room for size bytes more in out. */
+static void make_room(struct text *out, size_t size)
+{
+	if (out->capacity - out->size > size)
+		return;
+	out->capacity = 2 * (out->capacity + size + ROOM_FIRST);
+	out->data = memory_grow(out->data, out->capacity);
+}
+
+/* Puts out complete lines that are short, as most are, as fast as that can be done: it is what a
+ * transcript costs. Gives the first byte that it did not take. */
+static const char *take_short(enum transcript_source source, const char *bytes, const char *end,
+	struct text *out)
+{
+	while (bytes < end) {
+		size_t size = (size_t)(end - bytes) < LINE_SHORT ? (size_t)(end - bytes) : LINE_SHORT;
+		const char *newline = memchr(bytes, '\n', size);
+
+		if (!newline)
+			break;
+		size = (size_t)(newline + 1 - bytes);
+		make_room(out, PREFIX_ROOM + size);
+		char *to = out->data + out->size;
+
+		memcpy(to, prefixes[source].text, PREFIX_ROOM);
+		memcpy(to + prefixes[source].size, bytes, size);
+		out->size += prefixes[source].size + size;
+		bytes += size;
+	}
+	return bytes;
+}
+
 /* Takes bytes. */
 void transcript_feed(struct transcript *transcript, enum transcript_source source, const char *bytes,
 	size_t size, struct text *out)
@@ -81,6 +115,10 @@ void transcript_feed(struct transcript *transcript, enum transcript_source sourc
 	const char *end = bytes + size;
 
 	while (bytes < end) {
+		if (!part->size && !part->skip)
+			bytes = take_short(source, bytes, end, out);
+		if (bytes == end)
+			break;
 		const char *newline = memchr(bytes, '\n', (size_t)(end - bytes));
 		const char *next = newline ? newline + 1 : end;
 
