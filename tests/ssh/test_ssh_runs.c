@@ -480,6 +480,54 @@ static void test_other_shells(void **state)
 	unsetenv("SSHD_SFTP");
 }
 
+/* One shell as the login's and as sh, with its own tools where it brings them. */
+static void shell(const char *program)
+{
+	char directory[] = "/tmp/poolfs-shell-XXXXXX", line[256], command[512];
+	const char *lines[] = { line, NULL };
+	struct fixture fixture;
+	struct result result = { 0 };
+
+	assert_non_null(mkdtemp(directory));
+	snprintf(command, sizeof(command), "cd %s; p=$(command -v %s) || exit 1; ln -s $p sh; "
+		"test %s != busybox || for i in grep cat ps dd; do ln -s $p $i; done", directory,
+		program, program);
+	snprintf(line, sizeof(line), "ForceCommand export PATH=%s:$PATH SHELL=%s/sh; "
+		"exec sh -c \"$SSH_ORIGINAL_COMMAND\"", directory, directory);
+	if (system(command) == 0) {
+		fixture_open(&fixture, lines, NULL);
+		struct pids pids = start_told(&fixture, "trap '' TERM; setsid sh -c 'echo $$; "
+			"exec env -i sleep 1000' & sleep 1000 & echo $!; echo $$; wait", 3, &result);
+		end_run(&fixture, &result, true);
+		assert_true(all_dead(&pids));
+		assert_int_equal(result.status, 128 + SIGKILL);
+		result_done(&result);
+		struct text text = padded(131071, "echo \"$A\"; cat; exit 3");
+		struct transport_command loaded = { .text = text.data, .size = text.size,
+			.environment = "A=it's\n", .environment_size = 7, .input = true };
+		run_start_as(&fixture, &loaded, &result);
+		feed(&fixture, &result, "input\n", 6);
+		assert_string_equal(result.out.data, "it's\ninput\n");
+		assert_int_equal(result.status, 3);
+		result_done(&result);
+		text_done(&text);
+		fixture_close(&fixture);
+	}
+	snprintf(command, sizeof(command), "rm -r %s", directory);
+	assert_int_equal(system(command), 0);
+}
+
+/* The shells of most machines. */
+static void test_shells(void **state)
+{
+	need_openssh();
+	setenv("SSHD_SFTP", "none", 1);
+	shell("dash");
+	shell("busybox");
+	shell("bash");
+	unsetenv("SSHD_SFTP");
+}
+
 /* What a login script prints stays where it was. */
 static void test_login_scripts(void **state)
 {
@@ -517,6 +565,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_terminal),
 		cmocka_unit_test(test_other_shells),
 		cmocka_unit_test(test_login_scripts),
+		cmocka_unit_test(test_shells),
 	};
 
 	if (argc > 1)
