@@ -13,6 +13,14 @@
 
 #define OUTPUT_SIZE 65536u
 
+/* The order of a command's stdout and stderr is kept while little input waits: it is then given to
+ * libssh2 in portions smaller than a packet (36 bytes at least), and both streams are looked at
+ * after each. For many commands or much output that would cost too much. */
+#define PORTION_SMALL	32u
+#define PORTION_LARGE	32768u
+#define ORDERED_WAITING	4096u
+#define ORDERED_RUNS	16u
+
 /* Starts empty. */
 void exec_init(struct exec *exec)
 {
@@ -439,4 +447,14 @@ void exec_clock(struct exec *exec)
 	TAILQ_FOREACH(run, &exec->active, link)
 		if (run->step == STEP_LEFT)
 			run_ask_left(run);
+}
+
+/* How much input the next round may take. */
+size_t exec_portion(const struct exec *exec, size_t waiting)
+{
+	if (!exec->active_count)
+		return SIZE_MAX;
+	if (exec->active_count <= ORDERED_RUNS && waiting <= ORDERED_WAITING)
+		return PORTION_SMALL;
+	return PORTION_LARGE;
 }

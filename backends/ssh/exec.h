@@ -47,6 +47,9 @@ void exec_resize(struct transport_run *run, unsigned columns, unsigned rows);
 void exec_abandon(struct transport_run *run);
 /* Moves everything on; true when anything moved. */
 bool exec_turn(struct exec *exec);
+/* How much of the waiting input libssh2 may get in the next round, so that the order of stdout and
+ * stderr is kept. */
+size_t exec_portion(const struct exec *exec, size_t waiting);
 /* Now and then: looks whether what commands left behind has ended. */
 void exec_clock(struct exec *exec);
 /* Ends every run as lost. The channels go with the session. */

@@ -27,14 +27,6 @@
 
 #define CLOCK_MS 500u
 
-/* The order of a command's stdout and stderr is kept while little input waits: it is then given to
- * libssh2 in portions smaller than a packet (36 bytes at least), and both streams are looked at
- * after each. For many commands or much output that would cost too much. */
-#define PORTION_SMALL	32u
-#define PORTION_LARGE	32768u
-#define ORDERED_WAITING	4096u
-#define ORDERED_RUNS	16u
-
 enum state { STATE_DOWN, STATE_CONNECTING, STATE_UP };
 
 struct transport {
@@ -131,18 +123,6 @@ static void go_up(struct transport *transport)
 	transport->events->up(transport->data);
 }
 
-/* How much input the next round may take. */
-static size_t portion(const struct transport *transport)
-{
-	unsigned runs = transport->exec.active_count;
-
-	if (!runs)
-		return SIZE_MAX;
-	if (runs <= ORDERED_RUNS && wire_waiting(transport->session.wire) <= ORDERED_WAITING)
-		return PORTION_SMALL;
-	return PORTION_LARGE;
-}
-
 /* One round: everyone takes what is there. True when anything moved. */
 static bool serve_once(struct transport *transport)
 {
@@ -151,7 +131,7 @@ static bool serve_once(struct transport *transport)
 	bool moved = false;
 	char none;
 
-	wire_allow(wire, portion(transport));
+	wire_allow(wire, exec_portion(&transport->exec, wire_waiting(wire)));
 	channels_turn(&transport->channels);
 	/* Without other channels, this one makes libssh2 take what the server says. */
 	if (transport->channels.spare && !transport->session.lost)
