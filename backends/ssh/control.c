@@ -37,9 +37,11 @@ static const char functions[] =
 	"elif [ ! -e /proc/self/stat ]; then g=$(ps -o pgid= -p $1) && g=$((g)); fi; }\n"
 	/* PID: its descendants */
 	"poolfs_below() { for c in $(cat /proc/$1/task/*/children); do echo $c; poolfs_below $c; done; }\n"
-	/* TOKEN PID: all, some of them twice */
-	"poolfs_find() { for f in $(grep -lsF \"POOLFS_RUN=$1\" /proc/[0-9]*/environ); do f=${f#/proc/}; "
-	"echo ${f%/environ}; done; [ $2 = 0 ] || { kill -s 0 $2 && echo $2; poolfs_below $2; }; }\n"
+	/* TOKEN PID: all, some of them twice; the shell first, or it could still tell of the end of
+	   its child as a status of its own */
+	"poolfs_find() { [ $2 = 0 ] || { kill -s 0 $2 && echo $2; poolfs_below $2; }; "
+	"for f in $(grep -lsF \"POOLFS_RUN=$1\" /proc/[0-9]*/environ); do f=${f#/proc/}; "
+	"echo ${f%/environ}; done; }\n"
 	/* TOKEN SHELL PID: the group in l, others in o, how many in n */
 	"poolfs_look() { l= o= n=0; [ $3 = 0 ] || { poolfs_stat $3; [ \"$g\" != $3 ] || l=-$3; }; "
 	"for p in $(poolfs_find $1 $3); do poolfs_stat $p; case $s in [ZX]) continue;; esac; "
