@@ -26,8 +26,8 @@ void input_push(struct run *run)
 	if (!run->handle || !(run->setup.flags & RUN_INPUT))
 		return;
 	if (run->in.size > run->in_taken) {
-		size_t taken = transport->run_input(run->handle, run->in.data + run->in_taken,
-			run->in.size - run->in_taken);
+		size_t taken = transport->run_input(
+			run->handle, run->in.data + run->in_taken, run->in.size - run->in_taken);
 
 		run->in_taken += taken;
 		input_count(run, taken);

@@ -15,7 +15,7 @@
 static const char continues[] = " [poolfs: line continues]\n";
 
 static const struct {
-	char text[PREFIX_ROOM];		/* of one size, to be copied without a look at it */
+	char text[PREFIX_ROOM]; /* of one size, to be copied without a look at it */
 	size_t size;
 } prefixes[TRANSCRIPT_SOURCES] = {
 	[TRANSCRIPT_STDOUT] = { "[stdout] ", 9 },
@@ -53,8 +53,8 @@ static void put_begin(struct transcript_part *part, enum transcript_source sourc
 }
 
 /* Takes bytes of one line, without a newline or ended by one; cuts it where it is too long. */
-static void take_line(struct transcript_part *part, enum transcript_source source, const char *bytes,
-	size_t size, struct text *out)
+static void take_line(struct transcript_part *part, enum transcript_source source,
+	const char *bytes, size_t size, struct text *out)
 {
 	bool ended = bytes[size - 1] == '\n';
 
@@ -86,11 +86,12 @@ static void make_room(struct text *out, size_t size)
 
 /* Puts out complete lines that are short, as most are, as fast as that can be done: it is what a
  * transcript costs. Gives the first byte that it did not take. */
-static const char *take_short(enum transcript_source source, const char *bytes, const char *end,
-	struct text *out)
+static const char *take_short(
+	enum transcript_source source, const char *bytes, const char *end, struct text *out)
 {
 	while (bytes < end) {
-		size_t size = (size_t)(end - bytes) < LINE_SHORT ? (size_t)(end - bytes) : LINE_SHORT;
+		size_t size =
+			(size_t)(end - bytes) < LINE_SHORT ? (size_t)(end - bytes) : LINE_SHORT;
 		const char *newline = memchr(bytes, '\n', size);
 
 		if (!newline)
@@ -108,8 +109,8 @@ static const char *take_short(enum transcript_source source, const char *bytes, 
 }
 
 /* Takes bytes. */
-void transcript_feed(struct transcript *transcript, enum transcript_source source, const char *bytes,
-	size_t size, struct text *out)
+void transcript_feed(struct transcript *transcript, enum transcript_source source,
+	const char *bytes, size_t size, struct text *out)
 {
 	struct transcript_part *part = &transcript->parts[source];
 	const char *end = bytes + size;

@@ -75,13 +75,14 @@ static void append_environment(struct text *out, const struct transport_command 
 
 /* The request that reads environment and text from standard input. The environment counts for the
  * text only: a PATH or SHELL of the user's must not change what reads it. */
-static void append_loader(struct text *out, const struct transport_command *command, size_t environment,
-	bool raw)
+static void append_loader(
+	struct text *out, const struct transport_command *command, size_t environment, bool raw)
 {
 	if (environment)
 		text_printf(out, "poolfs_e=$(dd bs=1 count=%zu 2>/dev/null); ", environment);
 	if (command->input || raw)
-		text_printf(out, "poolfs_t=$(dd bs=1 count=%zu 2>/dev/null; echo .); ", command->size);
+		text_printf(
+			out, "poolfs_t=$(dd bs=1 count=%zu 2>/dev/null; echo .); ", command->size);
 	else
 		text_printf(out, "poolfs_t=$(cat; echo .); ");
 	if (raw)

@@ -36,12 +36,17 @@ static const char functions[] =
 	"poolfs_stat() { s= g=; if read -r g <\"/proc/$1/stat\"; then set -- ${g##*) }; s=$1 g=$3; "
 	"elif [ ! -e /proc/self/stat ]; then g=$(ps -o pgid= -p $1) && g=$((g)); fi; }\n"
 	/* PID: its descendants */
-	"poolfs_below() { for c in $(cat /proc/$1/task/*/children); do echo $c; poolfs_below $c; done; }\n"
+	"poolfs_below() { for c in $(cat /proc/$1/task/*/children); do echo $c; poolfs_below $c; "
+	"done; }\n"
+	/* TOKEN: the environments that hold it; busybox' grep looks at nothing behind a NUL */
+	"if printf 'a\\0b\\n' | grep -qF b; then\n"
+	"poolfs_with() { grep -lsF \"POOLFS_RUN=$1\" /proc/[0-9]*/environ; }\n"
+	"else poolfs_with() { for f in /proc/[0-9]*/environ; do while read -r e || [ \"$e\" ]; do "
+	"case $e in *POOLFS_RUN=$1*) echo $f; break;; esac; done <$f; done; }; fi\n"
 	/* TOKEN PID: all, some of them twice; the shell first, or it could still tell of the end of
 	   its child as a status of its own */
 	"poolfs_find() { [ $2 = 0 ] || { kill -s 0 $2 && echo $2; poolfs_below $2; }; "
-	"for f in $(grep -lsF \"POOLFS_RUN=$1\" /proc/[0-9]*/environ); do f=${f#/proc/}; "
-	"echo ${f%/environ}; done; }\n"
+	"for f in $(poolfs_with $1); do f=${f#/proc/}; echo ${f%/environ}; done; }\n"
 	/* TOKEN SHELL PID: the group in l, others in o, how many in n */
 	"poolfs_look() { l= o= n=0; [ $3 = 0 ] || { poolfs_stat $3; [ \"$g\" != $3 ] || l=-$3; }; "
 	"for p in $(poolfs_find $1 $3); do poolfs_stat $p; case $s in [ZX]) continue;; esac; "
@@ -141,7 +146,8 @@ static void take_login(struct control *control)
 	unsigned pid;
 	int end = 0;
 
-	if (sscanf(control->line, "poolfs-login %u 1%n", &pid, &end) != 1 || !end || control->line[end])
+	if (sscanf(control->line, "poolfs-login %u 1%n", &pid, &end) != 1 || !end ||
+		control->line[end])
 		return;
 	control->step = CONTROL_READY;
 	control->settled = control->posix = true;
@@ -181,7 +187,7 @@ static void take_output(struct control *control, const char *bytes, size_t size)
 	}
 }
 
-/* Reads both streams; what comes on stderr is of no interest. How much came, or a negative errno. */
+/* Reads both streams; what comes on stderr is of no interest. How much came. */
 static int read_both(struct control *control)
 {
 	char bytes[4096];
@@ -308,8 +314,8 @@ static bool is_shut_out(struct control *control)
 {
 	struct control_request *request = TAILQ_FIRST(&control->requests);
 
-	return request && !request->done && control->step == CONTROL_OFF && control->channels->crowded &&
-		control->channels->used == 0;
+	return request && !request->done && control->step == CONTROL_OFF &&
+		control->channels->crowded && control->channels->used == 0;
 }
 
 /* Ends a shell that takes too long. */
@@ -325,7 +331,8 @@ void control_clock(struct control *control)
 	else if (!control->settled)
 		control->settled = true;
 	else if (is_shut_out(control))
-		session_lose(control->session, false, "a command that does not end has the only channel");
+		session_lose(control->session, false,
+			"a command that does not end has the only channel");
 	session_wake(control->session);
 }
 
@@ -341,7 +348,8 @@ void control_signal(struct control *control, const struct control_target *target
 	if (TAILQ_EMPTY(&control->requests))
 		control->since = control->now;
 	text_printf(&request->line, "poolfs_signal %" PRIu64 " %d %s %u %u </dev/null 2>/dev/null\n",
-		request->number, signal, target->token, target->shell, target->alive ? target->shell : 0);
+		request->number, signal, target->token, target->shell,
+		target->alive ? target->shell : 0);
 	TAILQ_INSERT_TAIL(&control->requests, request, link);
 	session_wake(control->session);
 }

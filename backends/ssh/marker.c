@@ -70,7 +70,8 @@ void marker_end(struct marker *marker, marker_pass *pass, void *data)
 }
 
 /* Looks for the line. */
-void marker_feed(struct marker *marker, const char *bytes, size_t size, marker_pass *pass, void *data)
+void marker_feed(
+	struct marker *marker, const char *bytes, size_t size, marker_pass *pass, void *data)
 {
 	const char *end = bytes + size;
 

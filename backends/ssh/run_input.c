@@ -37,8 +37,8 @@ static int send_bytes(struct transport_run *run, const struct text *from, size_t
 	while (*fed < from->size) {
 		if (wire_queued(session->wire) > LIMIT_OUTPUT)
 			return -EAGAIN;
-		int result = session_result(session, libssh2_channel_write(run->channel,
-			from->data + *fed, from->size - *fed));
+		int result = session_result(session,
+			libssh2_channel_write(run->channel, from->data + *fed, from->size - *fed));
 
 		if (result == -EIO) {
 			*fed = from->size;

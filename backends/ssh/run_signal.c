@@ -6,7 +6,8 @@
 /* Whose processes are meant. */
 static struct control_target target_of(const struct transport_run *run)
 {
-	return (struct control_target){ .token = run->marker.token, .shell = run->marker.pid,
+	return (struct control_target){ .token = run->marker.token,
+		.shell = run->marker.pid,
 		.alive = run->marker.done && run->step == STEP_RUNNING };
 }
 
@@ -26,8 +27,8 @@ static void send_signal(struct transport_run *run, int signal)
 	struct control_target target = target_of(run);
 
 	run->asked++;
-	control_signal(run->exec->control, &target, signal, signal && signal != SIGKILL &&
-		run->step == STEP_RUNNING ? NULL : signal_done, run);
+	control_signal(run->exec->control, &target, signal,
+		signal && signal != SIGKILL && run->step == STEP_RUNNING ? NULL : signal_done, run);
 	if (signal && signal != SIGKILL && run->step == STEP_RUNNING)
 		run->asked--;
 }
@@ -38,8 +39,10 @@ static void signal_without(struct transport_run *run, int signal)
 	if (signal == SIGTERM || signal == SIGKILL)
 		exec_abandon(run);
 	else
-		session_log(run->exec->session, "signal %d cannot be sent: the machine has no shell "
-			"of POSIX's kind for it", signal);
+		session_log(run->exec->session,
+			"signal %d cannot be sent: the machine has no shell "
+			"of POSIX's kind for it",
+			signal);
 }
 
 /* Sends a signal; before the marker line has come, the command's processes are not known. */
