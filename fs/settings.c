@@ -155,6 +155,12 @@ static bool lines_fit(const char *data, size_t size)
 	return true;
 }
 
+/* How long the lines are when the last one is ended. */
+static size_t whole_size(const struct text *lines)
+{
+	return lines->size + (lines->size && lines->data[lines->size - 1] != '\n');
+}
+
 /* environment, written */
 int settings_write_environment(struct settings *settings, const char *data, size_t size,
 	uint64_t offset)
@@ -169,9 +175,11 @@ int settings_write_environment(struct settings *settings, const char *data, size
 	text_append(&new, data, size);
 	if (offset + size < old->size)
 		text_append(&new, old->data + offset + size, old->size - (offset + size));
-	if (!lines_fit(new.data, new.size)) {
+	int result = !lines_fit(new.data, new.size) ? -EINVAL : whole_size(&new) >
+		SETTINGS_ENVIRONMENT_MAX ? -EFBIG : 0;
+	if (result < 0) {
 		text_done(&new);
-		return -EINVAL;
+		return result;
 	}
 	text_done(old);
 	*old = new;
