@@ -96,13 +96,15 @@ const char *const *poolfs_words(const struct poolfs_values *values, const char *
 /* ---- A kind of machine --------------------------------------------------- */
 
 #define POOLFS_FEATURE_CONSOLE 1u	/* `console`: poolfs_machine_console is called */
+#define POOLFS_FEATURE_OUTLIVES 2u	/* the machine goes on without the instance: commands that still
+					   run are killed before the instance goes */
 
 struct poolfs_kind {
 	uint32_t abi;			/* POOLFS_ABI */
 	uint32_t size;			/* sizeof(struct poolfs_kind) */
 	const char *name;		/* as in `type = NAME` */
 	const char *summary;		/* one line for --backends */
-	uint32_t features;		/* POOLFS_FEATURE_...: which files an instance shows */
+	uint32_t features;		/* POOLFS_FEATURE_... */
 	const struct poolfs_key *const *tables; /* key tables, ended by NULL */
 	/*
 	 * What no single key can tell (two keys exclude each other, a file has the wrong

@@ -330,6 +330,15 @@ void commands_lose(struct shim *shim)
 			run_change(run, RUN_LOST, 255);
 }
 
+/* Killed. */
+void commands_kill(struct shim *shim)
+{
+	struct run *run;
+
+	TAILQ_FOREACH(run, &shim->commands.running, running)
+		limits_kill(run);
+}
+
 /* The transport's objects are gone. */
 void commands_cut(struct shim *shim)
 {

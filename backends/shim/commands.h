@@ -61,6 +61,8 @@ void commands_drop(struct shim *shim);
 void commands_start(struct shim *shim);
 /* The machine is gone: all that has not ended is lost. */
 void commands_lose(struct shim *shim);
+/* The machine goes on without us: kills the processes of all that runs. */
+void commands_kill(struct shim *shim);
 /* The transport was freed: none of its callbacks comes any more. */
 void commands_cut(struct shim *shim);
 

@@ -423,15 +423,39 @@ static void life_end(struct shim *shim)
 	door_stop(life->door, shim->setup.stop_limit, life_stopped, shim);
 }
 
+/* No command is left, or their time is over: the machine may go. */
+static void life_leave(uv_timer_t *timer)
+{
+	struct shim *shim = timer->data;
+
+	if (!TAILQ_EMPTY(&shim->commands.running))
+		journal_printf(shim, "commands go on in the machine: they did not end in time");
+	shim->life.leaving = false;
+	life_free_transport(shim);
+	life_end(shim);
+}
+
+/* A run has ended: with the last one the instance leaves, from the loop. */
+void life_run_ended(struct shim *shim)
+{
+	if (shim->life.leaving && TAILQ_EMPTY(&shim->commands.running))
+		uv_timer_start(&shim->life.boot, life_leave, 0, 0);
+}
+
 /* FRAME_STOP. */
 void life_stop(struct shim *shim)
 {
-	if (shim->life.stopping)
+	struct life *life = &shim->life;
+	const struct poolfs_backend *backend = shim->setup.backend;
+
+	if (life->stopping)
 		return;
-	shim->life.stopping = true;
-	uv_timer_stop(&shim->life.boot);
-	life_free_transport(shim);
-	life_end(shim);
+	life->stopping = true;
+	life->leaving = backend && backend->kind->features & POOLFS_FEATURE_OUTLIVES && life->up &&
+			!TAILQ_EMPTY(&shim->commands.running);
+	if (life->leaving)
+		commands_kill(shim);
+	uv_timer_start(&life->boot, life_leave, life->leaving ? LIFE_LEAVE_MS : 0, 0);
 }
 
 /* Closes the handles. */

@@ -45,12 +45,20 @@ struct life {
 	enum poolfs_ending how;
 	enum life_end end;
 	bool stopping;			/* FRAME_STOP came */
+	bool leaving;			/* and the commands' end is awaited first */
 };
+
+/* How long the end of commands is awaited before an instance leaves a machine that goes on, in
+ * milliseconds. */
+#define LIFE_LEAVE_MS 3000u
 
 /* Begins the boot. */
 void life_begin(struct shim *shim);
 /* Sends the state to the daemon. */
 void life_tell(struct shim *shim);
+
+/* A run has ended. */
+void life_run_ended(struct shim *shim);
 
 /* Commands and files work. */
 bool life_is_up(const struct shim *shim);

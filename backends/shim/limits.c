@@ -80,6 +80,21 @@ void limits_end(struct run *run, enum run_state state)
 	wait_for(run, end_more, run->shim->setup.grace);
 }
 
+/* Ends a running one without grace. */
+void limits_kill(struct run *run)
+{
+	const struct transport_ops *transport = run->shim->setup.transport;
+
+	if (!run->handle || run->ending >= ENDING_KILL)
+		return;
+	run->end_state = RUN_STOPPED;
+	run->ending = ENDING_KILL;
+	run->kills = 1;
+	transport->run_await_all(run->handle);
+	transport->run_signal(run->handle, SIGKILL);
+	wait_for(run, end_more, run->shim->setup.grace / LIMITS_KILLS);
+}
+
 /* The time is up. */
 static void limit_expired(uv_timer_t *timer)
 {

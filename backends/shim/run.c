@@ -98,8 +98,10 @@ void run_change(struct run *run, enum run_state state, int status)
 		input_tell(run);
 		run_tell_state(run);
 	}
-	if (end)
+	if (end) {
 		input_done(run);
+		life_run_ended(run->shim);
+	}
 }
 
 /* The machine accepted the command. */

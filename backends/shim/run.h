@@ -70,6 +70,8 @@ void run_console(struct run *run, const void *bytes, size_t size);
 void limits_begin(struct run *run);
 /* It is to end as RUN_TIMEOUT or RUN_STOPPED, with all of its processes. */
 void limits_end(struct run *run, enum run_state state);
+/* The same at once, by KILL. */
+void limits_kill(struct run *run);
 /* How a run ends that the transport says has ended with state and status. */
 enum run_state limits_state(const struct run *run, enum run_state state, int *status);
 void limits_done(struct run *run);

@@ -187,6 +187,14 @@ class Runs(harness.SshTest):
                     write(run / "ctl", "stop\n") # harmless
                 wait_for(lambda: not alive(pid), "end of the command in the guest")
 
+    def test_no_command_outlives_its_instance(self):
+        instance = self.new("host", "short")
+        write(instance / "cmd", f"trap '' TERM HUP; echo $$ >{self.scratch}/silent; "
+                                f"setsid sleep 999 & echo $! >{self.scratch}/child; wait")
+        pids = [self.started_pid("silent"), self.started_pid("child")]
+        instance.rmdir()
+        wait_for(lambda: not any(alive(pid) for pid in pids), "end of the commands")
+
     def test_unknown_verbs(self):
         run = self.start("true")
         for path, verbs in ((run / "ctl", "stop\nsignal NAME\n"), (self.instance / "ctl", "stop\n")):
