@@ -41,8 +41,8 @@ static const char functions[] =
 	/* TOKEN: the environments that hold it; busybox' grep looks at nothing behind a NUL */
 	"if printf 'a\\0b\\n' | grep -qF b; then\n"
 	"poolfs_with() { grep -lsF \"POOLFS_RUN=$1\" /proc/[0-9]*/environ; }\n"
-	"else poolfs_with() { for f in /proc/[0-9]*/environ; do while read -r e || [ \"$e\" ]; do "
-	"case $e in *POOLFS_RUN=$1*) echo $f; break;; esac; done <$f; done; }; fi\n"
+	"else poolfs_with() { head -n 9999 /proc/[0-9]*/environ | tr '\\0' '\\n' | sed -n "
+	"-e '/^==> /h' -e \"/^POOLFS_RUN=$1/{g;s/^==> \\(.*\\) <==\\$/\\1/p;}\"; }; fi\n"
 	/* TOKEN PID: all, some of them twice; the shell first, or it could still tell of the end of
 	   its child as a status of its own */
 	"poolfs_find() { [ $2 = 0 ] || { kill -s 0 $2 && echo $2; poolfs_below $2; }; "
