@@ -32,9 +32,13 @@ static void answer(struct input *input, int error)
 /* Tells who polls that there is room, or an end. */
 static void wake(struct input *input)
 {
-	if (input->poller)
-		poller_fire(input->poller);
-	input->poller = NULL;
+	for (int i = 0; i < INPUT_POLLS; i++) {
+		struct poller *poller = input->polls[i].poller;
+
+		input->polls[i].poller = NULL;
+		if (poller)
+			poller_fire(poller);
+	}
 }
 
 /* Nothing is wanted any more. */
@@ -132,18 +136,38 @@ void input_write(struct input *input, struct request *request, const void *data,
 		request_wait(request, interrupted, input);
 }
 
-/* Answers a poll. */
-void input_poll(struct input *input, struct request *request, struct poller *poller)
+/* Keeps a poller, in place of the one that the same open file had. */
+static void keep_poller(struct input *input, const void *file, struct poller *poller)
+{
+	int place = 0;
+
+	for (int i = INPUT_POLLS - 1; i >= 0; i--)
+		if (!input->polls[i].poller)
+			place = i;
+	for (int i = 0; i < INPUT_POLLS; i++)
+		if (input->polls[i].poller && input->polls[i].file == file)
+			place = i;
+	struct poller *old = input->polls[place].poller;
+	if (old && input->polls[place].file == file)
+		poller_free(old);
+	else if (old)
+		poller_fire(old);
+	input->polls[place].file = file;
+	input->polls[place].poller = poller;
+}
+
+/* Answers a poll. The poller is kept also when there is room: epoll(7) with edges does not ask again
+ * before it is woken. */
+void input_poll(struct input *input, const void *file, struct request *request,
+	struct poller *poller)
 {
 	bool closed = input->state == INPUT_CLOSED || input->at_end;
 	bool room = input->held.size < PROTOCOL_INPUT_WINDOW;
 
-	poller_free(input->poller);
-	input->poller = NULL;
-	if (closed || room)
+	if (closed)
 		poller_free(poller);
-	else
-		input->poller = poller;
+	else if (poller)
+		keep_poller(input, file, poller);
 	request_poll(request, closed ? POLLOUT | POLLWRNORM | POLLERR : room ? POLLOUT | POLLWRNORM : 0);
 }
 

@@ -24,6 +24,9 @@ enum input_state {
 	INPUT_CLOSED,	/* nothing is wanted any more: writes get EPIPE */
 };
 
+/* So many writers can poll at a time; of more, one is woken early, and asks again. */
+#define INPUT_POLLS 16
+
 struct input {
 	enum input_state state;
 	struct shim *shim;
@@ -35,7 +38,10 @@ struct input {
 	struct request *waiting; /* a write that waits for room; one, as the kernel lets in one at a time */
 	struct text rest;	/* what of it has found no room yet */
 	size_t waiting_size;	/* of all of it */
-	struct poller *poller;	/* waits for room */
+	struct {
+		const void *file; /* whose poll it is; never looked into */
+		struct poller *poller;
+	} polls[INPUT_POLLS];	/* wait for a change */
 };
 
 void input_init(struct input *input, uint64_t id);
@@ -49,8 +55,10 @@ void input_closed(struct input *input);
 void input_write(struct input *input, struct request *request, const void *data, size_t size,
 	bool nonblock);
 
-/* Answers a poll: writable while a write of at least one byte would not wait. Owns poller. */
-void input_poll(struct input *input, struct request *request, struct poller *poller);
+/* Answers a poll of an open file: writable while a write of at least one byte would not wait. Owns
+ * poller, which may be NULL. */
+void input_poll(struct input *input, const void *file, struct request *request,
+	struct poller *poller);
 
 /* The command was given to the shim. */
 void input_start(struct input *input, struct shim *shim);

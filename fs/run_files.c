@@ -47,7 +47,7 @@ static void stdin_put(struct handle *handle, struct request *request, const void
 /* stdin, polled */
 static void stdin_poll(struct handle *handle, struct request *request, struct poller *poller)
 {
-	input_poll(&run_of(handle->object)->input, request, poller);
+	input_poll(&run_of(handle->object)->input, handle, request, poller);
 }
 
 /* stdin, closed */

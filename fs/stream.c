@@ -21,6 +21,7 @@ struct stream_reader {
 
 struct stream_poll {
 	TAILQ_ENTRY(stream_poll) entry;
+	const struct stream_cursor *cursor;	/* whose poll it is; never looked into */
 	struct poller *poller;
 };
 
@@ -169,6 +170,14 @@ void stream_read(struct stream *stream, struct stream_cursor *cursor, struct req
 	request_wait(request, reader_interrupted, reader);
 }
 
+/* Takes a poll off the list and fires it. */
+static void fire(struct stream *stream, struct stream_poll *poll)
+{
+	TAILQ_REMOVE(&stream->polls, poll, entry);
+	poller_fire(poll->poller);
+	free(poll);
+}
+
 /* Answers every waiting read that can be answered, and fires the polls. */
 static void wake(struct stream *stream)
 {
@@ -189,12 +198,8 @@ static void wake(struct stream *stream)
 		}
 		reader = next;
 	}
-	struct stream_poll *poll;
-	while ((poll = TAILQ_FIRST(&stream->polls))) {
-		TAILQ_REMOVE(&stream->polls, poll, entry);
-		poller_fire(poll->poller);
-		free(poll);
-	}
+	while (!TAILQ_EMPTY(&stream->polls))
+		fire(stream, TAILQ_FIRST(&stream->polls));
 }
 
 /* Appends in memory; the oldest bytes go, by whole quarters of the limit so that it is cheap. */
@@ -250,28 +255,37 @@ void stream_done(struct stream *stream)
 	text_done(&stream->memory);
 }
 
-/* Answers a poll and keeps the poller for the next change. */
+/* Keeps a poller for the next change, in place of the one that the same open file had. */
+static void keep_poller(struct stream *stream, const struct stream_cursor *cursor, struct poller *poller)
+{
+	struct stream_poll *poll;
+	int count = 0;
+
+	TAILQ_FOREACH(poll, &stream->polls, entry) {
+		if (poll->cursor == cursor) {
+			poller_free(poll->poller);
+			poll->poller = poller;
+			return;
+		}
+		count++;
+	}
+	if (count >= POLLS_MAX)
+		fire(stream, TAILQ_FIRST(&stream->polls));
+	poll = memory_new(sizeof(*poll));
+	*poll = (struct stream_poll){ .cursor = cursor, .poller = poller };
+	TAILQ_INSERT_TAIL(&stream->polls, poll, entry);
+}
+
+/* Answers a poll. The poller is kept also when there is something to read: epoll(7) with edges does not
+ * ask again before it is woken. */
 void stream_poll(struct stream *stream, struct stream_cursor *cursor, struct request *request,
 	bool wait, struct poller *poller)
 {
 	bool readable = !wait || stream->ended || cursor->next + cursor->shift < stream->end;
 
-	if (poller && readable) {
+	if (poller && stream->ended)
 		poller_free(poller);
-	} else if (poller) {
-		struct stream_poll *poll = memory_new(sizeof(*poll)), *other;
-		int count = 0;
-
-		TAILQ_FOREACH(other, &stream->polls, entry)
-			count++;
-		if (count >= POLLS_MAX) {
-			other = TAILQ_FIRST(&stream->polls);
-			TAILQ_REMOVE(&stream->polls, other, entry);
-			poller_fire(other->poller);
-			free(other);
-		}
-		poll->poller = poller;
-		TAILQ_INSERT_TAIL(&stream->polls, poll, entry);
-	}
+	else if (poller)
+		keep_poller(stream, cursor, poller);
 	request_poll(request, readable ? POLLIN | POLLRDNORM : 0);
 }
