@@ -156,8 +156,8 @@ static void keep_poller(struct input *input, const void *file, struct poller *po
 	input->polls[place].poller = poller;
 }
 
-/* Answers a poll. The poller is kept also when there is room: epoll(7) with edges does not ask again
- * before it is woken. */
+/* Answers a poll. The poller is kept also when there is room: epoll(7) with edges does not ask
+ * again before it is woken. */
 void input_poll(struct input *input, const void *file, struct request *request,
 	struct poller *poller)
 {

@@ -256,7 +256,8 @@ void stream_done(struct stream *stream)
 }
 
 /* Keeps a poller for the next change, in place of the one that the same open file had. */
-static void keep_poller(struct stream *stream, const struct stream_cursor *cursor, struct poller *poller)
+static void keep_poller(struct stream *stream, const struct stream_cursor *cursor,
+	struct poller *poller)
 {
 	struct stream_poll *poll;
 	int count = 0;
@@ -276,8 +277,8 @@ static void keep_poller(struct stream *stream, const struct stream_cursor *curso
 	TAILQ_INSERT_TAIL(&stream->polls, poll, entry);
 }
 
-/* Answers a poll. The poller is kept also when there is something to read: epoll(7) with edges does not
- * ask again before it is woken. */
+/* Answers a poll. The poller is kept also when there is something to read: epoll(7) with edges does
+ * not ask again before it is woken. */
 void stream_poll(struct stream *stream, struct stream_cursor *cursor, struct request *request,
 	bool wait, struct poller *poller)
 {
