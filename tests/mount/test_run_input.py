@@ -212,7 +212,7 @@ class OnServer(Input, runs.HostRuns):
         writer = subprocess.Popen(["dd", "if=/dev/zero", f"of={run}/stdin", "bs=1M",
                                    "count=64"], stderr=subprocess.DEVNULL)
         self.addCleanup(writer.wait)
-        wait_for(lambda: waits(writer.pid), "wait of the writer")
+        wait_for(lambda: waits(writer.pid, run / "stdin"), "wait of the writer")
         writer.kill()
         self.assertEqual(writer.wait(5), -signal.SIGKILL)
         count = int(read(run / "output"))
@@ -233,7 +233,7 @@ class OnServer(Input, runs.HostRuns):
     def test_stop_frees_the_writer(self):
         run = self.start(f"sleep {runs.token()}")
         writer = subprocess.Popen(["cp", "/dev/zero", run / "stdin"], stderr=subprocess.PIPE)
-        wait_for(lambda: waits(writer.pid), "wait of the writer")
+        wait_for(lambda: waits(writer.pid, run / "stdin"), "wait of the writer")
         write(run / "ctl", "stop")
         self.assertEqual(self.ended(run)[1], "stopped")
         self.assertIn(b"Broken pipe", writer.communicate(timeout=PATIENCE)[1])
@@ -241,7 +241,7 @@ class OnServer(Input, runs.HostRuns):
     def test_rmdir_frees_the_writer(self):
         run = self.named()
         writer = subprocess.Popen(["cp", "/dev/zero", run / "stdin"], stderr=subprocess.PIPE)
-        wait_for(lambda: waits(writer.pid), "wait of the writer")
+        wait_for(lambda: waits(writer.pid, run / "stdin"), "wait of the writer")
         run.rmdir()
         self.assertIn(b"Broken pipe", writer.communicate(timeout=PATIENCE)[1])
 
@@ -273,11 +273,13 @@ print(got.hexdigest())
 """
 
 
-def waits(pid):
-    """Whether a process sleeps in a request to the mount."""
+def waits(pid, path):
+    """Whether a process that has the file open sleeps."""
     try:
-        with open(f"/proc/{pid}/wchan") as wchan, open(f"/proc/{pid}/stat") as stat:
-            return "request" in wchan.read() or stat.read().rpartition(")")[2].split()[0] == "S"
+        with open(f"/proc/{pid}/stat") as stat:
+            asleep = stat.read().rpartition(")")[2].split()[0] == "S"
+        return asleep and str(path) in map(os.readlink, (f"/proc/{pid}/fd/{fd}" for fd in
+                                                        os.listdir(f"/proc/{pid}/fd")))
     except OSError:
         return False
 
