@@ -85,7 +85,7 @@ static void enter(struct instance *instance)
 		stream_fail(&instance->ready, -EIO);
 		stream_end(&instance->console.stream);
 		guestfs_down(instance->guestfs);
-		instance_lose_runs(instance);
+		instance_lose_runs(instance, false);
 		break;
 	case INSTANCE_LOST:
 		guestfs_down(instance->guestfs);
@@ -238,6 +238,7 @@ static void shim_died(struct instance *instance, const char *reason)
 {
 	if (!change(instance, INSTANCE_FAILED, reason))
 		change(instance, INSTANCE_STOPPED, reason);
+	instance_lose_runs(instance, true);
 	stream_end(&instance->log.stream);
 }
 

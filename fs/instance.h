@@ -79,8 +79,9 @@ int instance_run(struct instance *instance, const void *text, size_t size, struc
 void instance_submit(struct instance *instance, struct run *run, const void *text, size_t size);
 /* A run ended: old ones may be forgotten. */
 void instance_run_ended(struct instance *instance, struct run *run);
-/* The machine is gone: runs that have not ended are lost. */
-void instance_lose_runs(struct instance *instance);
+/* The machine is gone: runs whose command was not written yet are lost. submitted: the others too,
+ * because the shim, which tells of their last output and their end, is gone as well. */
+void instance_lose_runs(struct instance *instance, bool submitted);
 /* Takes every run out of the tree. */
 void instance_remove_runs(struct instance *instance);
 

@@ -84,13 +84,14 @@ static void lose(struct instance *instance, struct run *run)
 		count_end(instance, run);
 }
 
-/* Ends every run that has not ended. */
-void instance_lose_runs(struct instance *instance)
+/* Ends every run that has not ended, or those that the shim does not know of. */
+void instance_lose_runs(struct instance *instance, bool submitted)
 {
 	struct run *run;
 
 	TAILQ_FOREACH(run, &instance->runs, entry)
-		lose(instance, run);
+		if (submitted || !run->submitted)
+			lose(instance, run);
 }
 
 /* Starts a run. Its text was taken by a write, so nothing is refused here: when the machine ended

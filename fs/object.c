@@ -36,6 +36,19 @@ static int slot_take(void)
 	return (int)slot_count++;
 }
 
+/* Ends the node ids. Slot 0 stays the mount's for ever, so that 0 can end the free list. */
+static void slot_free(uint32_t number)
+{
+	struct slot *slot = &slots[number];
+
+	slot->object = NULL;
+	slot->generation++;
+	if (number) {
+		slot->next_free = first_free;
+		first_free = number;
+	}
+}
+
 /* Enters an object. */
 int object_init(struct object *object, enum object_type type, void (*free)(struct object *))
 {
@@ -65,23 +78,14 @@ void object_unref(struct object *object)
 	assert(object->refs > 0);
 	if (--object->refs > 0)
 		return;
-	object_remove(object);
+	slot_free(object->slot);
 	object->free(object);
 }
 
-/* Ends the node ids. Slot 0 stays the mount's for ever, so that 0 can end the free list. */
+/* Marks it. */
 void object_remove(struct object *object)
 {
-	if (object->dead)
-		return;
 	object->dead = true;
-	struct slot *slot = &slots[object->slot];
-	slot->object = NULL;
-	slot->generation++;
-	if (object->slot) {
-		slot->next_free = first_free;
-		first_free = object->slot;
-	}
 }
 
 /* Packs a node id. */
@@ -91,7 +95,7 @@ uint64_t object_node(const struct object *object, unsigned file)
 }
 
 /* Unpacks a node id. */
-struct object *object_find(uint64_t node, unsigned *file)
+struct object *object_find_open(uint64_t node, unsigned *file)
 {
 	uint32_t slot = (uint32_t)(node >> 8) & (OBJECT_SLOTS - 1);
 
@@ -99,6 +103,14 @@ struct object *object_find(uint64_t node, unsigned *file)
 		return NULL;
 	*file = node & 0xff;
 	return slots[slot].object;
+}
+
+/* The same of the living. */
+struct object *object_find(uint64_t node, unsigned *file)
+{
+	struct object *object = object_find_open(node, file);
+
+	return object && !object->dead ? object : NULL;
 }
 
 /* Frees the table. */

@@ -28,7 +28,7 @@ struct object {
 	enum object_type type;
 	uint32_t slot, generation;
 	unsigned refs;		/* the owner's, open files', waiting requests' */
-	bool dead;		/* taken out of the table: answers ENODEV */
+	bool dead;		/* removed: answers ENODEV; only open files still name it */
 	unsigned changes;	/* of its state; see control_changed */
 	void (*free)(struct object *object);
 };
@@ -38,12 +38,15 @@ struct object {
 int object_init(struct object *object, enum object_type type, void (*free)(struct object *));
 struct object *object_ref(struct object *object);
 void object_unref(struct object *object);
-/* Takes the object out of the table: its node ids end. The references stay. */
+/* The object is gone for those who look it up: its node ids do not resolve any more, but with
+ * object_find_open until the last reference goes. */
 void object_remove(struct object *object);
 
 uint64_t object_node(const struct object *object, unsigned file);
 /* The living object of a node id and, in *file, which of its files; NULL when it is gone. */
 struct object *object_find(uint64_t node, unsigned *file);
+/* The same, also of one that was removed while files of it are open. */
+struct object *object_find_open(uint64_t node, unsigned *file);
 
 /* Frees the table itself; every object must be gone. For the end of a program. */
 void object_table_free(void);

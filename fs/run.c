@@ -211,8 +211,6 @@ static void finish(struct run *run, enum run_state state, int status)
 /* A spool of the run moved on. Without a spool of its own, stdout is output. */
 bool run_told_spool(struct run *run, const struct frame_spool *notice)
 {
-	if (run_ended(run))
-		return false;
 	switch (notice->kind) {
 	case SPOOL_OUTPUT:
 		if (!stream_moved(&run->output.stream, notice->start, notice->end))

@@ -102,17 +102,20 @@ void tree_forget(uint64_t node, uint64_t count)
 		guestfs_forget(object, count);
 }
 
-/* Attributes. files/ itself is answered from memory, so that `ls -l` of an instance never waits. */
+/* Attributes, also of what was removed and is open still: cat(1) asks for them before it reads. files/
+ * itself is answered from memory, so that `ls -l` of an instance never waits. */
 void tree_getattr(struct request *request, uint64_t node)
 {
 	unsigned file;
-	struct object *object = object_find(node, &file);
+	struct object *object = object_find_open(node, &file);
 	struct stat stat;
 
-	if (object && object->type == OBJECT_FILE) {
+	if (object && object->type == OBJECT_FILE && !object->dead) {
 		guestfs_getattr(request, object);
 		return;
 	}
+	if (object && object->type == OBJECT_FILE)
+		object = NULL;
 	/* A name that the kernel still knows may be gone by now. */
 	const struct control *control = object ? control_find(object, file) : NULL;
 	if (!object || (control && !control_present(object, control))) {

@@ -380,6 +380,38 @@ static void the_machines_end_ends_the_runs(void **state)
 	release(exit);
 }
 
+/* A frame of the shim; it must be taken. */
+static void told(enum frame_type type, uint64_t id, const void *payload, uint32_t size)
+{
+	struct frame_header header = { .size = size, .type = (uint16_t)type, .id = id };
+
+	assert_int_equal(the_shim->events->frame(the_shim->instance, &header, payload), 0);
+}
+
+static void last_words_come_after_the_crash(void **state)
+{
+	struct handle *handle = open_file(cmd, O_WRONLY);
+	struct frame_state ready = { .state = INSTANCE_READY }, crashed = { .state = INSTANCE_CRASHED };
+	struct frame_spool output = { .kind = SPOOL_OUTPUT, .end = 5 };
+	struct frame_run_state lost = { .state = RUN_LOST, .status = 255 };
+	struct record status;
+
+	puts_at(handle, "x", 0, 7);
+	release(handle);
+	uint64_t run = look(look(instance_node, "runs"), "1");
+	handle = open_file(look(run, "exit"), O_RDONLY);
+	tree_read(record_new(&status), handle, 0, 10);
+	told(FRAME_STATE, 0, &ready, sizeof(ready));
+	told(FRAME_STATE, 0, &crashed, sizeof(crashed));
+	assert_int_equal(status.replies, 0);
+	told(FRAME_SPOOL, 1, &output, sizeof(output));
+	told(FRAME_RUN_STATE, 1, &lost, sizeof(lost));
+	assert_string_equal(status.data.data, "255\n");
+	told(FRAME_SPOOL, 1, &output, sizeof(output));
+	record_done(&status);
+	release(handle);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -393,6 +425,7 @@ int main(void)
 		TEST(a_named_run_starts_once),
 		TEST(old_runs_are_forgotten),
 		TEST(the_machines_end_ends_the_runs),
+		TEST(last_words_come_after_the_crash),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
