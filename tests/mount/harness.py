@@ -28,6 +28,9 @@ GUEST = os.environ.get("POOLFS_TEST_GUEST", str(BUILD / "guest"))
 # Longest wait for anything that should be quick, in seconds; the machine may be busy.
 PATIENCE = 60
 
+# What was started and not stopped yet.
+STARTED = []
+
 BAD_WORDS = ("AddressSanitizer", "LeakSanitizer", "runtime error:", "Assertion", "ThreadSanitizer")
 
 
@@ -109,6 +112,7 @@ class Sshd:
         if out.returncode != 0:
             raise AssertionError("the SSH server did not start: " + out.stdout)
         self.port = int((self.directory / "port").read_text())
+        STARTED.append(self)
 
     def pid(self):
         return int((self.directory / "pid").read_text())
@@ -116,6 +120,12 @@ class Sshd:
     def stop(self):
         subprocess.run(["sh", TOP / "tests/lib/sshd.sh", "stop", self.directory], timeout=PATIENCE,
                        check=True)
+        if self in STARTED:
+            STARTED.remove(self)
+
+    def abandon(self):
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 class Mount:
@@ -130,6 +140,7 @@ class Mount:
         self.path.mkdir()
         self.config.write_text(f"[poolfs]\nworkdir = {self.work}\n" + config)
         self.process = None
+        STARTED.append(self)
         if start:
             self.start()
 
@@ -216,7 +227,15 @@ class Mount:
             problems.append("the mount is left")
         return problems
 
+    def abandon(self):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.clear()
+
     def clear(self):
+        if self in STARTED:
+            STARTED.remove(self)
         for pid in processes_with(self.work):
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
@@ -328,8 +347,17 @@ class GuestTest(MountTest):
         return qemu_pool(**cls.keys)
 
 
+def clean_up(number, frame):
+    """A test that takes too long is told so by SIGTERM: it leaves nothing behind all the same."""
+    for started in list(STARTED):
+        with contextlib.suppress(Exception):
+            started.abandon()
+    os._exit(128 + number)
+
+
 def main():
     """Runs the tests of the calling program; exit status 77 when every one of them was skipped."""
+    signal.signal(signal.SIGTERM, clean_up)
     program = unittest.main(module="__main__", exit=False, verbosity=2)
     result = program.result
     if result.testsRun == len(result.skipped) or (not result.testsRun and result.skipped):
