@@ -13,12 +13,13 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "mount"))
 
 
 def arguments(description, **defaults):
-    """Parses the command line: --build, and an option with a number for each default."""
+    """Parses the command line: --build, and an option for each default, of its type."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--build", default="build",
                         help="where poolfs was built, without sanitizers (default: build)")
     for name, value in defaults.items():
-        parser.add_argument(f"--{name}", type=int, default=value, help=f"(default: {value})")
+        parser.add_argument(f"--{name}", type=type(value), default=value,
+                            help=f"(default: {value})")
     options = parser.parse_args()
     os.environ["POOLFS_TEST_BUILD"] = str(pathlib.Path(options.build).resolve())
     return options
@@ -31,13 +32,14 @@ def median(values):
 class Poolfs:
     """A mount with one instance on the server."""
 
-    def __init__(self, sshd):
+    def __init__(self, sshd, **keys):
         import harness
-        self.mount = harness.Mount(harness.ssh_pool(sshd))
+        self.mount = harness.Mount(harness.ssh_pool(sshd, **keys))
         self.instance = self.mount.path / "host" / "a"
         self.instance.mkdir()
         harness.read(self.instance / "ready")
         self.cmd = os.fsencode(self.instance / "cmd")
+        self.files = self.instance / "files"
 
     def run(self):
         """`true`: from the write to cmd until exit is read."""
@@ -72,6 +74,39 @@ class ControlMaster:
     def close(self):
         subprocess.run(["ssh", "-O", "exit", *self.options], check=True, stderr=subprocess.DEVNULL)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Sshfs:
+    """sshfs on the same server; more: further options."""
+
+    def __init__(self, sshd, directory, *more):
+        user = subprocess.check_output(["id", "-un"], text=True).strip()
+        self.files = pathlib.Path(tempfile.mkdtemp(prefix="poolfs-sshfs."))
+        subprocess.run(["sshfs", f"{user}@127.0.0.1:{directory}", self.files, "-F", "/dev/null",
+                        "-p", str(sshd.port), "-o", f"IdentityFile={sshd.directory}/id",
+                        "-o", f"UserKnownHostsFile={sshd.directory}/known_hosts",
+                        "-o", "BatchMode=yes", *more], check=True)
+
+    def close(self):
+        subprocess.run(["fusermount3", "-u", "-z", self.files], check=True)
+        self.files.rmdir()
+
+
+class Delay:
+    """Puts a distance before the server: its port is the proxy's from here on (delay.py)."""
+
+    def __init__(self, sshd, milliseconds):
+        self.process = subprocess.Popen([sys.executable, pathlib.Path(__file__).with_name("delay.py"),
+                                         str(sshd.port), str(milliseconds)],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        port = int(self.process.stdout.readline())
+        known = sshd.directory / "known_hosts"
+        known.write_text("".join(f"{line}\n{line.replace(f':{sshd.port} ', f':{port} ')}\n"
+                                 for line in known.read_text().splitlines()))
+        sshd.port = port
+
+    def close(self):
+        self.process.communicate()
 
 
 class Floor:
