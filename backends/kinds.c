@@ -42,6 +42,13 @@ const struct poolfs_key kinds_pool_keys[] = {
 	  .type = POOLFS_STRING,
 	  .help = "The guest's directory that files/ shows and that commands start in; by default "
 		  "the home of the login." },
+	{ .name = "cache",
+	  .type = POOLFS_SECONDS,
+	  .fallback = "1",
+	  .min = 0,
+	  .max = 3600000,
+	  .help = "How long names, absent names and attributes below files/ are believed; 0 is not at "
+		  "all. What commands written to cmd change is seen at their end." },
 	{ .name = "console_limit",
 	  .type = POOLFS_SIZE,
 	  .fallback = "16M",

@@ -13,6 +13,7 @@
 
 #include "backends/base/log.h"
 #include "backends/base/memory.h"
+#include "fs/kernel.h"
 #include "fs/tree.h"
 
 /* How many requests are taken before other sources of the loop have their turn. */
@@ -143,7 +144,8 @@ void request_poll(struct request *request, unsigned events)
 static struct fuse_file_info file_info(struct handle *handle, unsigned how)
 {
 	return (struct fuse_file_info){ .fh = (uintptr_t)handle,
-		.direct_io = !!(how & REQUEST_DIRECT) };
+		.direct_io = !!(how & REQUEST_DIRECT),
+		.keep_cache = !!(how & REQUEST_KEEP) };
 }
 
 void request_open(struct request *request, struct handle *handle, unsigned how)
@@ -214,6 +216,9 @@ void poller_fire(struct poller *poller)
 
 static void op_init(void *data, struct fuse_conn_info *connection)
 {
+	const struct fuse_mount *mount = data;
+
+	kernel_connected(fuse_session_fd(mount->session), connection->proto_minor);
 	connection->max_write = MAX_WRITE;
 	connection->max_readahead = MAX_READAHEAD;
 	connection->max_background = 64;
@@ -554,6 +559,7 @@ int fuse_mount_new(struct uv_loop_s *loop, const char *source, const char *mount
 void fuse_mount_end(struct fuse_mount *mount)
 {
 	stop_polling(mount);
+	kernel_connected(-1, 0);
 	fuse_session_unmount(mount->session);
 }
 

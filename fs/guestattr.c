@@ -61,7 +61,8 @@ static void attr_done(struct guest_op *op, const struct file_reply *reply, const
 		return;
 	}
 	guest_node_stat(op->node, &reply->attr, &stat);
-	request_attr(op->request, &stat, 0);
+	request_attr(op->request, &stat,
+		guest_cache_attr(&op->queue->cache, op->node, &reply->attr, op->asked));
 }
 
 /* Attributes. */

@@ -23,6 +23,7 @@ struct guest_handle {
 	uint64_t first, count;		/* of the page's entries */
 	bool at_end;
 	bool lost;			/* a page went by unseen */
+	struct guest_moment asked;	/* when the page was */
 };
 
 /* The first offset of an entry of the guest. */
@@ -102,12 +103,20 @@ static void send_file(struct guest_op *op)
 static void opened(struct guest_op *op, const struct file_reply *reply, const void *data,
 	size_t size)
 {
+	struct guest_cache *cache = &op->queue->cache;
+	unsigned how = 0;
+
 	if (reply->error || !reply->handle) {
-		request_error(op->request, reply->error ? reply->error : -EIO);
+		int error = reply->error ? reply->error : -EIO;
+		bool misled = guest_cache_misled(cache, op->node, error);
+
+		request_error(op->request, misled ? -ESTALE : error);
 		return;
 	}
 	struct guest_handle *file = file_new(op->node, reply->handle, (int)op->message.flags);
-	request_open(op->request, &file->handle, 0);
+	if (op->message.op == FILE_OPEN)
+		how = guest_cache_opened(cache, op->node, &reply->attr, op->asked);
+	request_open(op->request, &file->handle, how);
 }
 
 /* Opens a file or a directory. */
@@ -289,8 +298,8 @@ static void answer_page(struct request *request, struct guest_handle *file, uint
 			continue;
 		memcpy(name, raw, found->name_size);
 		name[found->name_size] = '\0';
-		bool counts = request_dir_counts(request);
-		guestfs_listed(node, name, &found->attr, counts, &entry);
+		guestfs_listed(node, name, &found->attr,
+			request_dir_counts(request) ? &file->asked : NULL, &entry);
 		if (!request_dir_add(request, name, &entry, at + 1)) {
 			guestfs_unlisted(entry.node);
 			break;
@@ -314,6 +323,7 @@ static void page_read(struct guest_op *op, const struct file_reply *reply, const
 	}
 	text_consume(&file->page, file->page.size);
 	text_append(&file->page, data, size);
+	file->asked = op->asked;
 	file->first += file->count;
 	file->count = (uint64_t)count;
 	file->at_end = count == 0 || file->first + file->count >= ENTRIES_MAX;

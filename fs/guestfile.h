@@ -24,9 +24,9 @@ struct guest_op *guestfs_start(struct request *request, struct guest_node *node,
 bool guestfs_entry(struct guest_op *op, struct guest_node *parent, const char *name,
 	const struct file_attr *attr, struct entry *entry);
 
-/* The entry of a listed name. counts: the kernel takes it as a look-up (and so it is one). */
+/* The entry of a listed name. asked: when, if the kernel takes it as a look-up (and so it is one). */
 void guestfs_listed(struct guest_node *parent, const char *name, const struct file_attr *attr,
-	bool counts, struct entry *entry);
+	const struct guest_moment *asked, struct entry *entry);
 /* It did not fit into the answer: takes the look-up back. node may be 0. */
 void guestfs_unlisted(uint64_t node);
 

@@ -10,6 +10,7 @@
 #include "fs/guestfile.h"
 #include "fs/guestop.h"
 #include "fs/instance.h"
+#include "fs/kernel.h"
 
 struct guestfs {
 	struct guest_queue queue;
@@ -47,6 +48,7 @@ struct guestfs *guestfs_new(struct instance *instance)
 	struct guestfs *fs = memory_new(sizeof(*fs));
 
 	guest_queue_init(&fs->queue, instance->shim);
+	fs->queue.cache.time = (uint64_t)poolfs_number(pool_config(instance->pool)->values, "cache") * 1000000;
 	fs->tree.uid = instance->uid;
 	fs->tree.gid = instance->gid;
 	fs->tree.empty = tree_empty;
@@ -71,15 +73,23 @@ void guestfs_free(struct guestfs *fs)
 	object_unref(&root->object);
 }
 
+/* What was told may be wrong by now. */
+void guestfs_doubt(struct guestfs *fs)
+{
+	guest_cache_doubt(&fs->queue.cache, &fs->tree);
+}
+
 /* Ready. */
 void guestfs_up(struct guestfs *fs)
 {
+	guestfs_doubt(fs);
 	guest_queue_set(&fs->queue, GUEST_UP);
 }
 
 /* Not up, and not about to be. */
 void guestfs_down(struct guestfs *fs)
 {
+	guestfs_doubt(fs);
 	guest_queue_set(&fs->queue, GUEST_DOWN);
 }
 
@@ -112,22 +122,25 @@ bool guestfs_entry(struct guest_op *op, struct guest_node *parent, const char *n
 		return false;
 	}
 	guest_node_count(node);
-	if (op->message.op == FILE_LINK)
+	if (op->message.op == FILE_LINK) {
 		guest_node_twin(node, op->node);
+		kernel_doubt_attr(object_node(&op->node->object, OBJECT_SELF));
+	}
 	*entry = (struct entry){ .node = object_node(&node->object, OBJECT_SELF) };
 	guest_node_stat(node, attr, &entry->attr);
+	guest_cache_entry(&op->queue->cache, node, attr, op->asked, entry);
 	object_unref(&node->object);
 	return true;
 }
 
 /* An entry of a directory that is listed: counts as a look-up only where the kernel takes it so. */
 void guestfs_listed(struct guest_node *parent, const char *name, const struct file_attr *attr,
-	bool counts, struct entry *entry)
+	const struct guest_moment *asked, struct entry *entry)
 {
 	struct guest_node key = { .tree = parent->tree }, *node = NULL;
 
 	*entry = (struct entry){ 0 };
-	if (counts && (attr->valid & FILE_ATTR_MODE))
+	if (asked && (attr->valid & FILE_ATTR_MODE))
 		node = guest_node_get(parent, name, attr);
 	if (!node) {
 		guest_node_stat(&key, attr, &entry->attr);
@@ -136,6 +149,7 @@ void guestfs_listed(struct guest_node *parent, const char *name, const struct fi
 	}
 	entry->node = object_node(&node->object, OBJECT_SELF);
 	guest_node_stat(node, attr, &entry->attr);
+	guest_cache_entry(&guestfs_queue(node)->cache, node, attr, *asked, entry);
 	guest_node_count(node);
 	object_unref(&node->object);
 }
@@ -150,6 +164,21 @@ void guestfs_unlisted(uint64_t node)
 		guest_node_forget(node_of(object), 1);
 }
 
+/* There is none. That a name does not exist is an answer to a look-up. */
+static void entry_failed(struct guest_op *op, int error)
+{
+	struct entry none = { 0 };
+
+	if (error == -ENOENT && !op->other)
+		guest_node_detach(op->node, op->name);
+	if (error == -ENOENT && op->message.op == FILE_GETATTR)
+		none.entry_seconds = guest_cache_absent(&op->queue->cache, op->asked);
+	if (none.entry_seconds > 0)
+		request_entry(op->request, &none);
+	else
+		request_error(op->request, error);
+}
+
 /* The end of every request whose answer is an entry: lookup, mkdir, symlink, link. */
 static void entry_done(struct guest_op *op, const struct file_reply *reply, const void *data,
 	size_t size)
@@ -157,9 +186,7 @@ static void entry_done(struct guest_op *op, const struct file_reply *reply, cons
 	struct entry entry;
 
 	if (reply->error) {
-		if (reply->error == -ENOENT && !op->other)
-			guest_node_detach(op->node, op->name);
-		request_error(op->request, reply->error);
+		entry_failed(op, reply->error);
 		return;
 	}
 	struct guest_node *parent = op->other ? op->other : op->node;
@@ -214,9 +241,13 @@ static void link_done(struct guest_op *op, const struct file_reply *reply, const
 	char target[FILES_PATH_MAX + 1];
 
 	if (reply->error || size == 0 || size > FILES_PATH_MAX || memchr(data, '\0', size)) {
-		request_error(op->request, reply->error ? reply->error : -EIO);
+		int error = reply->error ? reply->error : -EIO;
+		bool misled = guest_cache_misled(&op->queue->cache, op->node, error);
+
+		request_error(op->request, misled ? -ESTALE : error);
 		return;
 	}
+	op->node->belief.misled = false;
 	memcpy(target, data, size);
 	target[size] = '\0';
 	request_link(op->request, target);

@@ -6,8 +6,8 @@
  * not up they fail with EHOSTDOWN. Loop's thread only.
  *
  * A node here is a place in the guest's tree (parent and name), kept as long as the kernel
- * remembers it: requests carry the path that it has at the time. Nothing of the guest is
- * cached: what it changes is seen at once.
+ * remembers it: requests carry the path that it has at the time. How long the kernel may believe
+ * what it is told, guestcache.h says.
  */
 #ifndef FS_GUESTFS_H
 #define FS_GUESTFS_H
@@ -24,6 +24,9 @@ struct guestfs *guestfs_new(struct instance *instance);
 /* The instance goes: every waiting operation is answered with ENODEV; nodes that the kernel
  * still knows answer so too. */
 void guestfs_free(struct guestfs *guestfs);
+
+/* The guest's files may have changed: the kernel asks for everything anew. */
+void guestfs_doubt(struct guestfs *guestfs);
 
 /* The instance's state allows to send now: what waited is sent. */
 void guestfs_up(struct guestfs *guestfs);

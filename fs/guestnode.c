@@ -43,6 +43,16 @@ static void detach(struct guest_node *node)
 	node->detached = true;
 }
 
+/* Out of the list. */
+void guest_node_disbelieve(struct guest_node *node)
+{
+	if (!node->belief.listed)
+		return;
+	TAILQ_REMOVE(&node->tree->believed, node, belief.entry);
+	node->tree->believed_count--;
+	node->belief.listed = false;
+}
+
 /* The last reference went. */
 static void node_free(struct object *object)
 {
@@ -50,6 +60,7 @@ static void node_free(struct object *object)
 	struct guest_tree *tree = node->tree;
 
 	detach(node);
+	guest_node_disbelieve(node);
 	if (node->parent)
 		tdelete(node, &tree->numbers, compare_numbers);
 	LIST_REMOVE(node, entry);
@@ -83,6 +94,7 @@ struct guest_node *guest_node_root(struct guest_tree *tree)
 {
 	struct guest_node *node = node_new(tree, S_IFDIR);
 
+	TAILQ_INIT(&tree->believed);
 	if (node)
 		node->ino = object_node(&node->object, OBJECT_SELF);
 	return node;
@@ -150,8 +162,9 @@ struct guest_node *guest_node_get(struct guest_node *parent, const char *name,
 }
 
 /* Gives it another number. */
-void guest_node_twin(struct guest_node *node, const struct guest_node *other)
+void guest_node_twin(struct guest_node *node, struct guest_node *other)
 {
+	node->linked = other->linked = true;
 	tdelete(node, &node->tree->numbers, compare_numbers);
 	node->ino = other->ino;
 	if (!tsearch(node, &node->tree->numbers, compare_numbers))

@@ -10,6 +10,7 @@
 #ifndef FS_GUESTNODE_H
 #define FS_GUESTNODE_H
 
+#include <stdbool.h>
 #include <sys/queue.h>
 #include <sys/stat.h>
 
@@ -17,6 +18,21 @@
 #include "fs/object.h"
 
 struct guest_handle;
+
+/* What the kernel was told about a node; see guestcache.h. */
+struct guest_belief {
+	TAILQ_ENTRY(guest_node) entry;
+	bool listed;		/* the kernel may believe attributes of it */
+	uint64_t until;		/* and stops to by itself */
+	bool seen;		/* the following are of the attributes that were told last */
+	uint64_t size;
+	int64_t mtime;
+	uint32_t mode;
+	uint64_t since;		/* when size and mtime were first so; ns as all of these */
+	uint64_t dropped;	/* since then, when the kernel last dropped its bytes; 0: never */
+	uint64_t dropped_doubts;
+	bool misled;		/* an operation answered ESTALE */
+};
 
 /* The nodes of one instance. */
 struct guest_tree {
@@ -27,6 +43,8 @@ struct guest_tree {
 	uid_t uid;			/* whom all files seem to belong to */
 	gid_t gid;
 	void (*empty)(struct guest_tree *tree); /* the last node went */
+	TAILQ_HEAD(, guest_node) believed; /* by belief.until */
+	size_t believed_count;
 };
 
 struct guest_node {
@@ -39,6 +57,8 @@ struct guest_node {
 	mode_t type;			/* S_IFMT of the attributes that were seen last */
 	uint64_t lookups;		/* the kernel's */
 	ino_t ino;
+	bool linked;			/* another name leads to the same file */
+	struct guest_belief belief;
 	LIST_HEAD(, guest_handle) handles;
 };
 
@@ -69,7 +89,10 @@ void guest_node_move(struct guest_node *parent, const char *name, struct guest_n
 
 /* node is a hard link to what `other` is: it shows the same inode number. They stay two nodes, each with
  * its path, as the guest may put another file into either place. */
-void guest_node_twin(struct guest_node *node, const struct guest_node *other);
+void guest_node_twin(struct guest_node *node, struct guest_node *other);
+
+/* Takes the node out of the list of those that the kernel believes. */
+void guest_node_disbelieve(struct guest_node *node);
 
 /* Writes the path of `name` below node (name NULL: of node itself) to path, FILES_PATH_MAX + 1 bytes.
  * 0, -ENAMETOOLONG, or -ESTALE when node is detached. */

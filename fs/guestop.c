@@ -31,6 +31,7 @@ struct guest_op *guest_op_new(struct guest_queue *queue, struct request *request
 	op->queue = queue;
 	op->request = request;
 	op->done = done;
+	op->asked = guest_cache_now(&queue->cache);
 	op->message.op = what;
 	op->node = node;
 	if (node)

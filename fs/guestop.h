@@ -13,6 +13,7 @@
 #include <sys/queue.h>
 
 #include "backends/protocol/files.h"
+#include "fs/guestcache.h"
 #include "fs/guestnode.h"
 #include "fs/request.h"
 
@@ -36,6 +37,7 @@ struct guest_op {
 	struct guest_node *other;	/* the same: the new parent of a rename or link */
 	struct guest_handle *handle;	/* not owned; lives longer than its requests */
 	char *name, *new_name;		/* owned, may be NULL */
+	struct guest_moment asked;	/* when it was made */
 	struct file_request message;
 	char *path, *path2;		/* owned, may be NULL */
 	void *data;			/* owned until it is sent */
@@ -59,6 +61,7 @@ struct guest_queue {
 	uint64_t next_id;
 	unsigned count;			/* in both lists */
 	struct guest_op_list sent, held;
+	struct guest_cache cache;
 };
 
 void guest_queue_init(struct guest_queue *queue, struct shim *shim);

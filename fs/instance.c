@@ -340,6 +340,12 @@ struct shim *instance_shim(struct instance *instance)
 	return instance->shim;
 }
 
+/* The kernel is to ask for them anew. */
+void instance_files_changed(struct instance *instance)
+{
+	guestfs_doubt(instance->guestfs);
+}
+
 /* What is behind files/. */
 struct guestfs *instance_guestfs(struct object *object)
 {

@@ -69,6 +69,8 @@ void instance_status_row(struct instance *instance, struct text *text);
 /* Which control file is files/, and what is behind it. */
 unsigned instance_files_file(void);
 struct guestfs *instance_guestfs(struct object *object);
+/* A command ran: names and attributes below files/ may have changed. */
+void instance_files_changed(struct instance *instance);
 struct shim *instance_shim(struct instance *instance);
 
 /* Whether a command may be written now: 0, -EHOSTDOWN, or -EAGAIN when the queue is full. */

@@ -280,6 +280,8 @@ bool run_told_state(struct run *run, const struct frame_run_state *notice)
 	}
 	if (notice->status < 0 || notice->status > 255)
 		return false;
+	/* Before anybody learns of the end, so that who does sees what the command did. */
+	instance_files_changed(run->instance);
 	finish(run, notice->state, notice->status);
 	instance_run_ended(run->instance, run);
 	return true;

@@ -111,4 +111,4 @@ class DropbearFilesTest(FilesTest):
             raise
         home = directory / "home"
         home.mkdir()
-        return harness.ssh_pool(cls.sshd, files=home)
+        return harness.ssh_pool(cls.sshd, files=home, **cls.keys)

@@ -51,7 +51,7 @@ def chmod(path, mode):
     return None if os.path.islink(path) else os.chmod(path, mode)
 
 
-class Model(guestfiles.FilesTest):
+class Operations:
     """The same operations on two directories, one of them a guest's."""
 
     def choose(self, random):
@@ -108,6 +108,16 @@ class Model(guestfiles.FilesTest):
                     self.assertEqual(self.tree(self.here), self.tree(self.model), f"step {step}")
             self.assertEqual(self.tree(self.here), self.tree(self.model))
             self.assertEqual(self.tree(self.there), self.tree(self.model))
+
+
+class Model(Operations, guestfiles.FilesTest):
+    """With what is believed for a while."""
+
+
+class ModelWithoutCache(Operations, guestfiles.FilesTest):
+    """With nothing that is believed."""
+
+    keys = {"cache": 0}
 
 
 if __name__ == "__main__":
