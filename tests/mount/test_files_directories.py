@@ -191,7 +191,9 @@ class Links(guestfiles.FilesTest):
 
 
 class Changes(guestfiles.FilesTest):
-    """What the server has or does."""
+    """What the server has or does, seen at once: test_files_cache.py has what is seen later."""
+
+    keys = {"cache": 0}
 
     def test_special_files(self):
         os.mkfifo(self.there / "fifo")
