@@ -178,7 +178,9 @@ class Guests(harness.GuestTest):
 
     def test_panic(self):
         instance = self.ready("panicked")
-        run = self.begin(instance, "echo c >/proc/sysrq-trigger; sleep 1000")
+        run = self.begin(instance, "until [ -e go ]; do sleep 0.1; done; "
+                                   "echo c >/proc/sysrq-trigger; sleep 1000")
+        write(instance / "files/go", "")
         wait_for(lambda: text(instance / "state") == "crashed\n", "state crashed")
         self.assertIn("Kernel panic - not syncing", text(instance / "error").splitlines()[0])
         self.assert_lost(run)
