@@ -78,7 +78,9 @@ class Dropbear:
             f"[127.0.0.1]:{self.port} {' '.join(public.split()[:2])}\n")
 
     def start(self, key):
-        script = 'mount --bind "$1/login" ~ && exec dropbear -F -E -s -m -r "$2" -p 127.0.0.1:"$3"'
+        # Mounts of others must not live on in there after their end.
+        script = ("awk '$3 ~ /^fuse/ { print $2 }' /proc/self/mounts | xargs -r umount -l; "
+                  'mount --bind "$1/login" ~ && exec dropbear -F -E -s -m -r "$2" -p 127.0.0.1:"$3"')
         for port in range(20000 + os.getpid() % 10000, 32000, 17):
             log = open(self.directory / "log", "wb")
             self.process = subprocess.Popen(

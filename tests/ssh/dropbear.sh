@@ -48,7 +48,10 @@ random_port() {
 for try in 1 2 3 4 5 6 7 8; do
 	port=${SSHD_PORT:-$(random_port)}
 	: >"$directory/log"
-	unshare -m --propagation private sh -c 'mount --bind "$1/login" ~ &&
+	# Mounts of others must not live on in there after their end.
+	unshare -m --propagation private sh -c '
+		awk "\$3 ~ /^fuse/ { print \$2 }" /proc/self/mounts | xargs -r umount -l
+		mount --bind "$1/login" ~ &&
 		exec dropbear -F -E -s -m -W 1000000 -r "$1/host_key" -p 127.0.0.1:"$2"' sh \
 		"$directory" "$port" </dev/null >"$directory/log" 2>&1 &
 	pid=$!
