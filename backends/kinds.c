@@ -13,6 +13,8 @@ const struct poolfs_kind *const kinds_all[] = {
 	NULL,
 };
 
+static const char *const owners[] = { "mount", "guest", NULL };
+
 const struct poolfs_key kinds_pool_keys[] = {
 	{ .name = "type",
 	  .type = POOLFS_STRING,
@@ -49,6 +51,12 @@ const struct poolfs_key kinds_pool_keys[] = {
 	  .max = 3600000,
 	  .help = "How long names, absent names and attributes below files/ are believed; 0 is not at "
 		  "all. What commands written to cmd change is seen at their end." },
+	{ .name = "owner",
+	  .type = POOLFS_CHOICE,
+	  .choices = owners,
+	  .fallback = "mount",
+	  .help = "Whose files below files/ seem to be: mount, the instance's owner's; guest, those of "
+		  "the guest's numbers, which chown can then change." },
 	{ .name = "console_limit",
 	  .type = POOLFS_SIZE,
 	  .fallback = "16M",

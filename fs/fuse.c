@@ -247,9 +247,20 @@ static void op_forget_multi(fuse_req_t fuse, size_t count, struct fuse_forget_da
 	fuse_reply_none(fuse);
 }
 
+/* The open file that the kernel names. */
+static struct handle *handle_of(const struct fuse_file_info *info)
+{
+	return (struct handle *)(uintptr_t)info->fh;
+}
+
 static void op_getattr(fuse_req_t fuse, fuse_ino_t node, struct fuse_file_info *info)
 {
-	tree_getattr(call_new(fuse), node);
+	tree_getattr(call_new(fuse), node, info ? handle_of(info) : NULL);
+}
+
+static void op_access(fuse_req_t fuse, fuse_ino_t node, int mask)
+{
+	tree_access(call_new(fuse), node, mask);
 }
 
 static void op_setattr(fuse_req_t fuse, fuse_ino_t node, struct stat *attr, int to_set,
@@ -275,7 +286,7 @@ static void op_setattr(fuse_req_t fuse, fuse_ino_t node, struct stat *attr, int 
 		clock_gettime(CLOCK_REALTIME, &attr->st_atim);
 	if (to_set & FUSE_SET_ATTR_MTIME_NOW)
 		clock_gettime(CLOCK_REALTIME, &attr->st_mtim);
-	tree_setattr(call_new(fuse), node, attr, which);
+	tree_setattr(call_new(fuse), node, info ? handle_of(info) : NULL, attr, which);
 }
 
 static void op_readlink(fuse_req_t fuse, fuse_ino_t node)
@@ -285,7 +296,7 @@ static void op_readlink(fuse_req_t fuse, fuse_ino_t node)
 
 static void op_mknod(fuse_req_t fuse, fuse_ino_t parent, const char *name, mode_t mode, dev_t dev)
 {
-	fuse_reply_err(fuse, EPERM);
+	tree_mknod(call_new(fuse), parent, name, mode);
 }
 
 static void op_mkdir(fuse_req_t fuse, fuse_ino_t parent, const char *name, mode_t mode)
@@ -328,12 +339,6 @@ static void op_create(fuse_req_t fuse, fuse_ino_t parent, const char *name, mode
 static void op_open(fuse_req_t fuse, fuse_ino_t node, struct fuse_file_info *info)
 {
 	tree_open(call_new(fuse), node, info->flags);
-}
-
-/* The open file that the kernel names. */
-static struct handle *handle_of(const struct fuse_file_info *info)
-{
-	return (struct handle *)(uintptr_t)info->fh;
 }
 
 static void op_read(fuse_req_t fuse, fuse_ino_t node, size_t size, off_t offset,
@@ -400,11 +405,18 @@ static void op_readdirplus(fuse_req_t fuse, fuse_ino_t node, size_t size, off_t 
 	readdir_either(fuse, size, offset, info, true);
 }
 
-/* A directory of the guest is as safe as its server makes it: SFTP has no fsync for directories. */
 static void op_fsyncdir(fuse_req_t fuse, fuse_ino_t node, int data_only,
 	struct fuse_file_info *info)
 {
-	fuse_reply_err(fuse, 0);
+	tree_fsyncdir(call_new(fuse), handle_of(info));
+}
+
+static void op_copy_file_range(fuse_req_t fuse, fuse_ino_t node, off_t offset,
+	struct fuse_file_info *info, fuse_ino_t target, off_t target_offset,
+	struct fuse_file_info *target_info, size_t size, int flags)
+{
+	tree_copy(call_new(fuse), handle_of(info), (uint64_t)offset, handle_of(target_info),
+		(uint64_t)target_offset, size);
 }
 
 static void op_statfs(fuse_req_t fuse, fuse_ino_t node)
@@ -430,6 +442,7 @@ static const struct fuse_lowlevel_ops operations = {
 	.forget = op_forget,
 	.forget_multi = op_forget_multi,
 	.getattr = op_getattr,
+	.access = op_access,
 	.setattr = op_setattr,
 	.readlink = op_readlink,
 	.mknod = op_mknod,
@@ -451,6 +464,7 @@ static const struct fuse_lowlevel_ops operations = {
 	.readdirplus = op_readdirplus,
 	.releasedir = op_release,
 	.fsyncdir = op_fsyncdir,
+	.copy_file_range = op_copy_file_range,
 	.statfs = op_statfs,
 	.poll = op_poll,
 };

@@ -2,6 +2,7 @@
 /* Attributes of a guest's files, and of its filesystem. */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "backends/base/memory.h"
 #include "fs/guestfile.h"
@@ -65,38 +66,73 @@ static void attr_done(struct guest_op *op, const struct file_reply *reply, const
 		guest_cache_attr(&op->queue->cache, op->node, &reply->attr, op->asked));
 }
 
-/* Attributes. */
-void guestfs_getattr(struct request *request, struct object *object)
+/* A request about the open file of that number, or by path where it is 0. NULL: it was answered. */
+static struct guest_op *start(struct request *request, struct guest_node *node, uint64_t handle,
+	enum file_op what, guest_done *done)
 {
-	struct guest_op *op = guestfs_start(request, node_of(object), FILE_GETATTR, attr_done);
+	if (!handle)
+		return guestfs_start(request, node, what, done);
+	struct guest_op *op = guest_op_new(guestfs_queue(node), request, node, what, done);
+	op->message.handle = handle;
+	return op;
+}
+
+/* Attributes: of the open file, where the kernel names one. */
+void guestfs_getattr(struct request *request, struct object *object, struct handle *handle)
+{
+	struct guest_op *op = start(request, node_of(object), handle ? guestfile_id(handle) : 0,
+		FILE_GETATTR, attr_done);
 
 	if (op)
 		guest_op_send(op);
 }
 
-/* A setattr by an open file, where the size changes and one is open to write: that needs neither the
- * right to write by path nor the path. Else by path. NULL: it was answered already. */
-static struct guest_op *start_setattr(struct request *request, struct guest_node *node,
-	unsigned which)
+/* Whether the mode allows to run it. */
+static int may_run(mode_t mode)
 {
-	uint64_t handle = which & TREE_SET_SIZE ? guestfile_any(node, true) : 0;
-
-	if (!handle)
-		return guestfs_start(request, node, FILE_SETATTR, attr_done);
-	struct guest_op *op = guest_op_new(guestfs_queue(node), request, node, FILE_SETATTR, attr_done);
-	op->message.handle = handle;
-	return op;
+	return mode & 0111 ? 0 : -EACCES;
 }
 
-/* The second half of a setattr: what was not given is what it was. */
-static void setattr_send(struct request *request, struct guest_node *node,
-	const struct stat *attr, unsigned which, const struct file_attr *old)
+/* The mode came. */
+static void access_done(struct guest_op *op, const struct file_reply *reply, const void *data,
+	size_t size)
 {
-	struct guest_op *op = start_setattr(request, node, which);
+	request_error(op->request, reply->error ? reply->error : may_run(reply->attr.mode));
+}
 
-	if (!op)
+/* access(2): whether a file can be run is seen from its mode, whoever asks, as by the kernel before it runs
+ * one. Whether the login may read and write only an attempt can tell. */
+void guestfs_access(struct request *request, struct object *object, int mask)
+{
+	struct guest_node *node = node_of(object);
+	mode_t mode;
+
+	if (!(mask & X_OK) || node->type != S_IFREG) {
+		request_error(request, 0);
 		return;
-	struct file_attr *new = &op->message.attr;
+	}
+	if (guest_cache_mode(node, &mode)) {
+		request_error(request, may_run(mode));
+		return;
+	}
+	struct guest_op *op = guestfs_start(request, node, FILE_GETATTR, access_done);
+	if (op)
+		guest_op_send(op);
+}
+
+/* The open file by which to change attributes: the one that the kernel names; for a size any that is open
+ * to write, as that needs neither the right to write by path nor the path. 0: by path. */
+static uint64_t setattr_handle(struct guest_node *node, struct handle *handle, unsigned which)
+{
+	uint64_t id = handle ? guestfile_id(handle) : 0;
+
+	return id || !(which & TREE_SET_SIZE) ? id : guestfile_any(node, true);
+}
+
+/* What a setattr asks for; what was not given is what it was. */
+static void setattr_fill(struct file_attr *new, const struct stat *attr, unsigned which,
+	const struct file_attr *old)
+{
 	if (which & TREE_SET_SIZE) {
 		new->valid |= FILE_ATTR_SIZE;
 		new->size = (uint64_t)attr->st_size;
@@ -115,6 +151,17 @@ static void setattr_send(struct request *request, struct guest_node *node,
 		new->atime = which & TREE_SET_ATIME ? attr->st_atim.tv_sec : old->atime;
 		new->mtime = which & TREE_SET_MTIME ? attr->st_mtim.tv_sec : old->mtime;
 	}
+}
+
+/* The second half of a setattr, by the open file of that number or by path. */
+static void setattr_send(struct request *request, struct guest_node *node, uint64_t handle,
+	const struct file_attr *new)
+{
+	struct guest_op *op = start(request, node, handle, FILE_SETATTR, attr_done);
+
+	if (!op)
+		return;
+	op->message.attr = *new;
 	guest_op_send(op);
 }
 
@@ -122,37 +169,56 @@ static void setattr_send(struct request *request, struct guest_node *node,
 static void setattr_asked(struct guest_op *op, const struct file_reply *reply, const void *data,
 	size_t size)
 {
-	if (reply->error)
+	struct file_attr new = { 0 };
+
+	if (reply->error) {
 		request_error(op->request, reply->error);
-	else
-		setattr_send(op->request, op->node, &op->attr, op->which, &reply->attr);
+		return;
+	}
+	setattr_fill(&new, &op->attr, op->which, &reply->attr);
+	setattr_send(op->request, op->node, op->message.handle, &new);
 }
 
-/* Changes attributes. SFTP sets uid with gid and atime with mtime only, so one alone asks first. */
-void guestfs_setattr(struct request *request, struct object *object, const struct stat *attr,
-	unsigned which)
+/* All files seem to be of one owner: giving them to it changes nothing, and nobody else can have
+ * them. */
+static bool may_own(const struct guest_tree *tree, const struct stat *attr, unsigned which)
 {
-	const struct guest_tree *tree = node_of(object)->tree;
-	static const struct file_attr none;
+	return (!(which & TREE_SET_UID) || attr->st_uid == tree->uid) &&
+	       (!(which & TREE_SET_GID) || attr->st_gid == tree->gid);
+}
 
-	/* All files appear as this owner's: giving them to it changes nothing. */
-	if (which & TREE_SET_UID && attr->st_uid == tree->uid)
-		which &= ~TREE_SET_UID;
-	if (which & TREE_SET_GID && attr->st_gid == tree->gid)
-		which &= ~TREE_SET_GID;
-	unsigned owner = which & (TREE_SET_UID | TREE_SET_GID);
-	unsigned times = which & (TREE_SET_ATIME | TREE_SET_MTIME);
+/* Whether one half of a pair is to change: SFTP sets uid with gid and atime with mtime only. */
+static bool is_half(unsigned which, unsigned one, unsigned other)
+{
+	return !(which & one) != !(which & other);
+}
+
+/* Changes attributes. */
+void guestfs_setattr(struct request *request, struct object *object, struct handle *handle,
+	const struct stat *attr, unsigned which)
+{
+	struct guest_node *node = node_of(object);
+	static const struct file_attr none;
+	struct file_attr new = { 0 };
+
+	if (!node->tree->guest_owners && !may_own(node->tree, attr, which)) {
+		request_error(request, -EPERM);
+		return;
+	}
+	if (!node->tree->guest_owners)
+		which &= ~(TREE_SET_UID | TREE_SET_GID);
 	if (which == 0) {
-		guestfs_getattr(request, object);
+		guestfs_getattr(request, object, handle);
 		return;
 	}
-	bool whole_owner = !owner || owner == (TREE_SET_UID | TREE_SET_GID);
-	bool whole_times = !times || times == (TREE_SET_ATIME | TREE_SET_MTIME);
-	if (whole_owner && whole_times) {
-		setattr_send(request, node_of(object), attr, which, &none);
+	uint64_t id = setattr_handle(node, handle, which);
+	if (!is_half(which, TREE_SET_UID, TREE_SET_GID) &&
+		!is_half(which, TREE_SET_ATIME, TREE_SET_MTIME)) {
+		setattr_fill(&new, attr, which, &none);
+		setattr_send(request, node, id, &new);
 		return;
 	}
-	struct guest_op *op = guestfs_start(request, node_of(object), FILE_GETATTR, setattr_asked);
+	struct guest_op *op = start(request, node, id, FILE_GETATTR, setattr_asked);
 	if (!op)
 		return;
 	op->attr = *attr;

@@ -107,6 +107,15 @@ double guest_cache_absent(struct guest_cache *cache, struct guest_moment asked)
 	return kernel_can_doubt_names() ? believe_name(cache, asked) : 0;
 }
 
+/* As told last. */
+bool guest_cache_mode(const struct guest_node *node, mode_t *mode)
+{
+	if (!node->belief.listed || uv_hrtime() + LATE_NS > node->belief.until)
+		return false;
+	*mode = node->belief.mode;
+	return true;
+}
+
 /* Close-to-open. */
 unsigned guest_cache_opened(struct guest_cache *cache, struct guest_node *node,
 	const struct file_attr *attr, struct guest_moment asked)

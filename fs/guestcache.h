@@ -52,6 +52,9 @@ void guest_cache_entry(struct guest_cache *cache, struct guest_node *node,
 /* How long the kernel may believe that a name does not exist. */
 double guest_cache_absent(struct guest_cache *cache, struct guest_moment asked);
 
+/* The node's mode, where the kernel believes it at the moment. */
+bool guest_cache_mode(const struct guest_node *node, mode_t *mode);
+
 /* node was opened, with attr: how the kernel is to treat it, for request_open. */
 unsigned guest_cache_opened(struct guest_cache *cache, struct guest_node *node,
 	const struct file_attr *attr, struct guest_moment asked);

@@ -78,6 +78,14 @@ uint64_t guestfile_any(struct guest_node *node, bool writable)
 	return 0;
 }
 
+/* This one. */
+uint64_t guestfile_id(struct handle *handle)
+{
+	const struct guest_handle *file = file_of(handle);
+
+	return is_stale(file) ? 0 : file->id;
+}
+
 /* A request about an open file. */
 static struct guest_op *start(struct request *request, struct handle *handle, enum file_op what,
 	guest_done *done)
@@ -142,38 +150,69 @@ void guestfs_opendir(struct request *request, struct object *object)
 	open_node(request, object, FILE_OPENDIR, 0);
 }
 
+/* The attributes of what create and mknod made. false: the request was answered with an error. */
+static bool made(struct guest_op *op, const struct file_reply *reply, struct entry *entry)
+{
+	if (reply->error || !reply->handle) {
+		request_error(op->request, reply->error ? reply->error : -EIO);
+		return false;
+	}
+	if (guestfs_entry(op, op->node, op->name, &reply->attr, entry))
+		return true;
+	guest_queue_close(op->queue, reply->handle);
+	return false;
+}
+
 /* The end of create. */
 static void created(struct guest_op *op, const struct file_reply *reply, const void *data,
 	size_t size)
 {
 	struct entry entry;
 
-	if (reply->error || !reply->handle) {
-		request_error(op->request, reply->error ? reply->error : -EIO);
+	if (!made(op, reply, &entry))
 		return;
-	}
-	if (!guestfs_entry(op, op->node, op->name, &reply->attr, &entry)) {
-		guest_queue_close(op->queue, reply->handle);
-		return;
-	}
 	struct guest_node *node = guest_node_find(op->node, op->name);
 	struct guest_handle *file = file_new(node, reply->handle, (int)op->message.flags);
 	request_create(op->request, &entry, &file->handle, 0);
+}
+
+/* The end of mknod: nobody opened it. */
+static void noded(struct guest_op *op, const struct file_reply *reply, const void *data, size_t size)
+{
+	struct entry entry;
+
+	if (!made(op, reply, &entry))
+		return;
+	guest_queue_close(op->queue, reply->handle);
+	request_entry(op->request, &entry);
+}
+
+/* Makes a file and opens it. */
+static void create(struct request *request, struct object *parent, const char *name, mode_t mode,
+	int flags, guest_done *done)
+{
+	struct guest_node *node = container_of(parent, struct guest_node, object);
+	struct guest_op *op = guest_op_new(guestfs_queue(node), request, node, FILE_OPEN, done);
+
+	if (guest_op_path(op, name) < 0)
+		return;
+	op->message.flags = (uint32_t)((flags | O_CREAT) & OPEN_FLAGS);
+	op->message.attr.valid = FILE_ATTR_MODE;
+	op->message.attr.mode = mode & 01777;
+	guest_op_send(op);
 }
 
 /* Creates and opens. */
 void guestfs_create(struct request *request, struct object *parent, const char *name, mode_t mode,
 	int flags)
 {
-	struct guest_node *node = container_of(parent, struct guest_node, object);
-	struct guest_op *op = guest_op_new(guestfs_queue(node), request, node, FILE_OPEN, created);
+	create(request, parent, name, mode, flags, created);
+}
 
-	if (guest_op_path(op, name) < 0)
-		return;
-	op->message.flags = (uint32_t)((flags | O_CREAT) & OPEN_FLAGS);
-	op->message.attr.valid = FILE_ATTR_MODE;
-	op->message.attr.mode = mode & 0777;
-	guest_op_send(op);
+/* Creates. */
+void guestfs_mknod(struct request *request, struct object *parent, const char *name, mode_t mode)
+{
+	create(request, parent, name, mode, O_WRONLY | O_EXCL, noded);
 }
 
 /* The end of a read. */
@@ -249,10 +288,56 @@ static void fsync_done(struct guest_op *op, const struct file_reply *reply, cons
 	request_error(op->request, reply->error == -ENOSYS ? 0 : reply->error);
 }
 
+/* Syncs a directory, by its path; nothing is left to do for one that was removed. */
+static void sync_directory(struct request *request, struct guest_node *node)
+{
+	if (node->detached) {
+		request_error(request, 0);
+		return;
+	}
+	struct guest_op *op = guestfs_start(request, node, FILE_FSYNC, fsync_done);
+	if (op)
+		guest_op_send(op);
+}
+
 /* Syncs. */
 void guestfs_fsync(struct request *request, struct handle *handle)
 {
-	send_file(start(request, handle, FILE_FSYNC, fsync_done));
+	struct guest_node *node = node_of(handle);
+
+	if (node->type == S_IFDIR)
+		sync_directory(request, node);
+	else
+		send_file(start(request, handle, FILE_FSYNC, fsync_done));
+}
+
+/* The end of a copy. */
+static void copied(struct guest_op *op, const struct file_reply *reply, const void *data,
+	size_t size)
+{
+	if (reply->error || reply->count > op->message.length)
+		request_error(op->request, reply->error ? reply->error : -EIO);
+	else
+		request_written(op->request, reply->count);
+}
+
+/* Copies a part; the caller asks again for the rest. */
+void guestfs_copy(struct request *request, struct handle *from, uint64_t offset, struct handle *to,
+	uint64_t to_offset, size_t size)
+{
+	struct guest_op *op;
+
+	if (is_stale(file_of(from))) {
+		request_error(request, -EIO);
+		return;
+	}
+	op = start(request, to, FILE_COPY, copied);
+	op->message.handle = file_of(from)->id;
+	op->message.offset = offset;
+	op->message.handle2 = file_of(to)->id;
+	op->message.offset2 = to_offset;
+	op->message.length = size < FILES_COPY_MAX ? (uint32_t)size : FILES_COPY_MAX;
+	send_file(op);
 }
 
 /* The last close. */

@@ -6,11 +6,15 @@
 #ifndef FS_GUESTFILE_H
 #define FS_GUESTFILE_H
 
+#include "fs/control.h"
 #include "fs/guestop.h"
 
 /* The transport's number of one open file of the node, of one that can be written when asked
  * for; 0 when none is open. */
 uint64_t guestfile_any(struct guest_node *node, bool writable);
+
+/* The transport's number of an open file; 0 where it has none any more. */
+uint64_t guestfile_id(struct handle *handle);
 
 /* The requests of a node's instance. */
 struct guest_queue *guestfs_queue(struct guest_node *node);

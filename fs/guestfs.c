@@ -45,10 +45,12 @@ static void tree_empty(struct guest_tree *tree)
 /* Makes the files of an instance. */
 struct guestfs *guestfs_new(struct instance *instance)
 {
+	const struct poolfs_values *values = pool_config(instance->pool)->values;
 	struct guestfs *fs = memory_new(sizeof(*fs));
 
 	guest_queue_init(&fs->queue, instance->shim);
-	fs->queue.cache.time = (uint64_t)poolfs_number(pool_config(instance->pool)->values, "cache") * 1000000;
+	fs->queue.cache.time = (uint64_t)poolfs_number(values, "cache") * 1000000;
+	fs->tree.guest_owners = strcmp(poolfs_string(values, "owner"), "guest") == 0;
 	fs->tree.uid = instance->uid;
 	fs->tree.gid = instance->gid;
 	fs->tree.empty = tree_empty;
@@ -270,7 +272,7 @@ void guestfs_mkdir(struct request *request, struct object *parent, const char *n
 	if (!op)
 		return;
 	op->message.attr.valid = FILE_ATTR_MODE;
-	op->message.attr.mode = mode & 0777;
+	op->message.attr.mode = mode & 01777;
 	guest_op_send(op);
 }
 

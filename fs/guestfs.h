@@ -43,9 +43,10 @@ bool guestfs_same(const struct object *one, const struct object *other);
 /* The operations of tree.h for an object of type OBJECT_FILE. */
 void guestfs_lookup(struct request *request, struct object *parent, const char *name);
 void guestfs_forget(struct object *object, uint64_t count);
-void guestfs_getattr(struct request *request, struct object *object);
-void guestfs_setattr(struct request *request, struct object *object, const struct stat *attr,
-	unsigned which);
+void guestfs_getattr(struct request *request, struct object *object, struct handle *handle);
+void guestfs_access(struct request *request, struct object *object, int mask);
+void guestfs_setattr(struct request *request, struct object *object, struct handle *handle,
+	const struct stat *attr, unsigned which);
 void guestfs_readlink(struct request *request, struct object *object);
 void guestfs_mkdir(struct request *request, struct object *parent, const char *name, mode_t mode);
 void guestfs_remove(struct request *request, struct object *parent, const char *name,
@@ -58,6 +59,7 @@ void guestfs_rename(struct request *request, struct object *parent, const char *
 	struct object *new_parent, const char *new_name, unsigned flags);
 void guestfs_create(struct request *request, struct object *parent, const char *name, mode_t mode,
 	int flags);
+void guestfs_mknod(struct request *request, struct object *parent, const char *name, mode_t mode);
 void guestfs_open(struct request *request, struct object *object, int flags);
 void guestfs_opendir(struct request *request, struct object *object);
 void guestfs_statfs(struct request *request, struct object *object);
@@ -66,7 +68,11 @@ void guestfs_read(struct request *request, struct handle *handle, uint64_t offse
 void guestfs_write(struct request *request, struct handle *handle, const void *data, size_t size,
 	uint64_t offset);
 void guestfs_flush(struct request *request, struct handle *handle);
+/* Also of a directory. */
 void guestfs_fsync(struct request *request, struct handle *handle);
+/* Both of one instance. */
+void guestfs_copy(struct request *request, struct handle *from, uint64_t offset, struct handle *to,
+	uint64_t to_offset, size_t size);
 void guestfs_release(struct handle *handle);
 void guestfs_readdir(struct request *request, struct handle *handle, uint64_t offset);
 

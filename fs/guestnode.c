@@ -242,6 +242,7 @@ int guest_node_path(const struct guest_node *node, const char *name, char *path)
 void guest_node_stat(const struct guest_node *node, const struct file_attr *attr,
 	struct stat *stat)
 {
+	bool theirs = node->tree->guest_owners && attr->valid & FILE_ATTR_OWNER;
 	mode_t type = attr->mode & S_IFMT;
 
 	if (type != S_IFREG && type != S_IFDIR && type != S_IFLNK)
@@ -249,8 +250,8 @@ void guest_node_stat(const struct guest_node *node, const struct file_attr *attr
 	*stat = (struct stat){ .st_ino = node->ino,
 		.st_mode = type | (attr->mode & 01777),
 		.st_nlink = attr->nlink ? attr->nlink : 1,
-		.st_uid = node->tree->uid,
-		.st_gid = node->tree->gid,
+		.st_uid = theirs ? attr->uid : node->tree->uid,
+		.st_gid = theirs ? attr->gid : node->tree->gid,
 		.st_size = attr->size > INT64_MAX ? INT64_MAX : (off_t)attr->size,
 		.st_blksize = 4096 };
 	stat->st_blocks = stat->st_size / 512 + (stat->st_size % 512 != 0);

@@ -40,7 +40,8 @@ struct guest_tree {
 	void *numbers;			/* all but the root by ino, the same; twins share one */
 	LIST_HEAD(, guest_node) nodes;	/* all of them */
 	size_t count;
-	uid_t uid;			/* whom all files seem to belong to */
+	bool guest_owners;		/* owners are the guest's numbers; else all files seem to be */
+	uid_t uid;			/* those of this user and group */
 	gid_t gid;
 	void (*empty)(struct guest_tree *tree); /* the last node went */
 	TAILQ_HEAD(, guest_node) believed; /* by belief.until */

@@ -104,14 +104,14 @@ void tree_forget(uint64_t node, uint64_t count)
 
 /* Attributes, also of what was removed and is open still: cat(1) asks for them before it reads. files/
  * itself is answered from memory, so that `ls -l` of an instance never waits. */
-void tree_getattr(struct request *request, uint64_t node)
+void tree_getattr(struct request *request, uint64_t node, struct handle *handle)
 {
 	unsigned file;
 	struct object *object = object_find_open(node, &file);
 	struct stat stat;
 
 	if (object && object->type == OBJECT_FILE && !object->dead) {
-		guestfs_getattr(request, object);
+		guestfs_getattr(request, object, handle);
 		return;
 	}
 	if (object && object->type == OBJECT_FILE)
@@ -126,8 +126,22 @@ void tree_getattr(struct request *request, uint64_t node)
 	request_attr(request, &stat, TREE_ATTR_SECONDS);
 }
 
-/* Shells truncate and editors chmod what they write: on control files that does nothing. */
-void tree_setattr(struct request *request, uint64_t node, const struct stat *attr, unsigned which)
+/* Whether a user may do that with what has these attributes, by its mode alone. */
+static bool may(const struct request *request, const struct stat *stat, int mask)
+{
+	mode_t bits = stat->st_mode;
+
+	if (request->uid == 0)
+		return !(mask & X_OK) || S_ISDIR(bits) || bits & 0111;
+	if (request->uid == stat->st_uid)
+		bits >>= 6;
+	else if (request->gid == stat->st_gid)
+		bits >>= 3;
+	return (bits & (mode_t)mask) == (mode_t)mask;
+}
+
+/* What a guest allows its server knows; here is no user of it. */
+void tree_access(struct request *request, uint64_t node, int mask)
 {
 	unsigned file;
 	struct object *object = find(request, node, &file);
@@ -136,7 +150,25 @@ void tree_setattr(struct request *request, uint64_t node, const struct stat *att
 	if (!object)
 		return;
 	if (object->type == OBJECT_FILE) {
-		guestfs_setattr(request, object, attr, which);
+		guestfs_access(request, object, mask);
+		return;
+	}
+	control_stat(object, file, &stat);
+	request_error(request, may(request, &stat, mask) ? 0 : -EACCES);
+}
+
+/* Shells truncate and editors chmod what they write: on control files that does nothing. */
+void tree_setattr(struct request *request, uint64_t node, struct handle *handle,
+	const struct stat *attr, unsigned which)
+{
+	unsigned file;
+	struct object *object = find(request, node, &file);
+	struct stat stat;
+
+	if (!object)
+		return;
+	if (object->type == OBJECT_FILE) {
+		guestfs_setattr(request, object, handle, attr, which);
 		return;
 	}
 	control_stat(object, file, &stat);
@@ -167,6 +199,20 @@ void tree_readlink(struct request *request, uint64_t node)
 	else
 		request_error(request, -ENOENT);
 	text_done(&text);
+}
+
+/* Makes a file without opening it. Nothing else can be made in a guest this way. */
+void tree_mknod(struct request *request, uint64_t parent, const char *name, mode_t mode)
+{
+	unsigned file;
+	struct object *object = find(request, parent, &file);
+
+	if (!object)
+		return;
+	if (object->type == OBJECT_FILE && S_ISREG(mode))
+		guestfs_mknod(request, object, name, mode);
+	else
+		request_error(request, -EPERM);
 }
 
 /* Makes an instance or a run. */
@@ -360,6 +406,27 @@ void tree_fsync(struct request *request, struct handle *handle)
 	}
 	control_sync(handle);
 	request_error(request, 0);
+}
+
+/* fsync(2) of a directory: there is nothing to do for ours. */
+void tree_fsyncdir(struct request *request, struct handle *handle)
+{
+	if (handle->object->type == OBJECT_FILE)
+		guestfs_fsync(request, handle);
+	else
+		request_error(request, 0);
+}
+
+/* Copies inside one guest. */
+void tree_copy(struct request *request, struct handle *from, uint64_t offset, struct handle *to,
+	uint64_t to_offset, size_t size)
+{
+	bool both = from->object->type == OBJECT_FILE && to->object->type == OBJECT_FILE;
+
+	if (both && guestfs_same(from->object, to->object))
+		guestfs_copy(request, from, offset, to, to_offset, size);
+	else
+		request_error(request, -EXDEV);
 }
 
 /* Frees an open file or directory of any sort. */

@@ -13,7 +13,10 @@
 void tree_lookup(struct request *request, uint64_t parent, const char *name);
 /* The kernel forgot `count` look-ups of a node. Wants no answer. */
 void tree_forget(uint64_t node, uint64_t count);
-void tree_getattr(struct request *request, uint64_t node);
+/* handle: an open file of the node that the kernel names, or NULL. */
+void tree_getattr(struct request *request, uint64_t node, struct handle *handle);
+/* access(2), where the kernel does not check modes by itself. mask: R_OK, W_OK and X_OK, or 0. */
+void tree_access(struct request *request, uint64_t node, int mask);
 /* which attributes a setattr changes */
 #define TREE_SET_MODE  1u
 #define TREE_SET_UID   2u
@@ -21,8 +24,11 @@ void tree_getattr(struct request *request, uint64_t node);
 #define TREE_SET_SIZE  8u
 #define TREE_SET_ATIME 16u
 #define TREE_SET_MTIME 32u
-void tree_setattr(struct request *request, uint64_t node, const struct stat *attr, unsigned which);
+void tree_setattr(struct request *request, uint64_t node, struct handle *handle,
+	const struct stat *attr, unsigned which);
 void tree_readlink(struct request *request, uint64_t node);
+/* Regular files only, below files/. */
+void tree_mknod(struct request *request, uint64_t parent, const char *name, mode_t mode);
 void tree_mkdir(struct request *request, uint64_t parent, const char *name, mode_t mode);
 void tree_rmdir(struct request *request, uint64_t parent, const char *name);
 void tree_unlink(struct request *request, uint64_t parent, const char *name);
@@ -38,6 +44,10 @@ void tree_write(struct request *request, struct handle *handle, const void *data
 	uint64_t offset, uint64_t owner);
 void tree_flush(struct request *request, struct handle *handle, uint64_t owner);
 void tree_fsync(struct request *request, struct handle *handle);
+void tree_fsyncdir(struct request *request, struct handle *handle);
+/* copy_file_range(2): answered with how much was copied; EXDEV and EOPNOTSUPP let the kernel copy. */
+void tree_copy(struct request *request, struct handle *from, uint64_t offset, struct handle *to,
+	uint64_t to_offset, size_t size);
 /* Also of directories. */
 void tree_release(struct request *request, struct handle *handle);
 /* poller may be NULL; owned by the tree. */

@@ -23,9 +23,9 @@ static const struct {
 	[FILE_RENAME] = { .name = true, .path2 = true },
 	[FILE_READ] = { .handle = true },
 	[FILE_WRITE] = { .handle = true, .data = true },
-	[FILE_FSYNC] = { .handle = true },
 	[FILE_CLOSE] = { .handle = true },
 	[FILE_READDIR] = { .handle = true },
+	[FILE_COPY] = { .handle = true },
 };
 
 /* Whether a directory entry's name can stand on this host. */
@@ -58,12 +58,14 @@ int files_path_valid(const char *path, size_t size)
 /* Whether the numbers are in range and the parts fill the payload exactly. */
 static bool request_sizes_valid(const struct file_request *request, size_t size)
 {
-	if (request->op >= FILE_OPS || request->length > FILES_DATA_MAX)
+	if (request->op >= FILE_OPS ||
+		request->length > (request->op == FILE_COPY ? FILES_COPY_MAX : FILES_DATA_MAX))
 		return false;
 	if (request->path_size > FILES_PATH_MAX || request->path2_size > FILES_PATH_MAX ||
 		request->data_size > FILES_DATA_MAX)
 		return false;
-	if (request->attr.size > INT64_MAX || request->offset > INT64_MAX)
+	if (request->attr.size > INT64_MAX || request->offset > INT64_MAX ||
+		request->offset2 > INT64_MAX)
 		return false;
 	return size - sizeof(*request) ==
 		(size_t)request->path_size + request->path2_size + request->data_size;
@@ -78,6 +80,8 @@ static bool call_valid(const struct file_call *call)
 	if (!files_path_valid(call->path, request->path_size))
 		return false;
 	if (rules[op].handle && request->handle == 0)
+		return false;
+	if ((op == FILE_COPY) != (request->handle2 != 0))
 		return false;
 	if (rules[op].name && request->path_size == 0)
 		return false;

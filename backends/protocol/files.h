@@ -18,6 +18,8 @@
 #define FILES_NAME_MAX	255u
 #define FILES_DATA_MAX	1048576u	/* of one read, write, or page of a directory */
 
+#define FILES_COPY_MAX	4194304u	/* of one copy by the server, which does nothing else meanwhile */
+
 enum file_op {
 	FILE_GETATTR,	/* path, or handle when not 0 -> attr */
 	FILE_SETATTR,	/* path, or handle when not 0; attr where attr.valid says -> attr (after) */
@@ -32,11 +34,14 @@ enum file_op {
 			   attr.mode for O_CREAT -> handle, attr */
 	FILE_READ,	/* handle, offset, length -> data; fewer bytes only at the end of the file */
 	FILE_WRITE,	/* handle, offset, data -> count (all, or an error) */
-	FILE_FSYNC,	/* handle */
+	FILE_FSYNC,	/* handle of a file; or 0 and path: of a directory. -ENOSYS: cannot be had */
 	FILE_CLOSE,	/* handle; the reply is the errors that writing left */
 	FILE_OPENDIR,	/* path -> handle */
 	FILE_READDIR,	/* handle -> data: the next file_entry's, none at the end */
 	FILE_STATFS,	/* path -> data: struct file_statfs */
+	FILE_COPY,	/* handle, offset -> handle2, offset2; length, at most FILES_COPY_MAX: copied by
+			   the server -> count; 0 only at the end of the source. -EOPNOTSUPP where that
+			   cannot be done: part of the target may be written then */
 	FILE_OPS
 };
 
@@ -61,11 +66,13 @@ struct file_request {
 	uint32_t flags;
 	uint64_t handle;	/* from OPEN or OPENDIR; never 0 there */
 	uint64_t offset;
-	uint32_t length;	/* of a read; at most FILES_DATA_MAX */
+	uint32_t length;	/* of a read, at most FILES_DATA_MAX; of a copy */
 	uint32_t path_size;	/* the bytes after this struct are path, path2 (neither with a NUL), data */
 	uint32_t path2_size;
 	uint32_t data_size;
 	struct file_attr attr;
+	uint64_t handle2;	/* of a copy: its target */
+	uint64_t offset2;
 };
 
 struct file_reply {

@@ -27,6 +27,7 @@ static job_start *const starts[FILE_OPS] = {
 	[FILE_OPENDIR] = directory_open,
 	[FILE_READDIR] = directory_read,
 	[FILE_STATFS] = path_statfs,
+	[FILE_COPY] = data_copy,
 };
 
 /* Starts empty. */

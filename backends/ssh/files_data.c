@@ -276,20 +276,112 @@ int data_write(struct job *job)
 	return 0;
 }
 
+/* The directory is synced, or not: it is closed in any case. */
+static void finish_sync_directory(struct job *job)
+{
+	handle_drop(job);
+	job_finish_status(job);
+}
+
+/* The directory is open: syncs it. A server that opens none as a file cannot do it. */
+static void finish_open_directory(struct job *job)
+{
+	bool told = job->status == SFTP_NO_SUCH_FILE || job->status == SFTP_PERMISSION_DENIED;
+
+	if (job->error)
+		return job_end(job, told ? job->error : -ENOSYS, NULL, 0);
+	job->finish = finish_sync_directory;
+	packet_put_string(sftp_begin_extended(job->files->sftp, "fsync@openssh.com",
+		job_take_status, job), job->handle, job->handle_size);
+	job_asked(job);
+}
+
+/* Syncs a directory: SFTP has it for files only, but to OpenSSH's server a directory that is opened to
+ * read is one. The "." lets it open nothing else, not a FIFO, which it would wait for. */
+static int sync_directory(struct job *job)
+{
+	char *path = memory_format("%s/.", job->full);
+	struct text *out = job_ask(job, PACKET_OPEN, path, take_open);
+
+	free(path);
+	packet_put_u32(out, PACKET_READ_FLAG);
+	packet_put_attr(out, &job->request.attr, 0);
+	job->finish = finish_open_directory;
+	job->slow = true;
+	job_asked(job);
+	return 0;
+}
+
 /* FILE_FSYNC */
 int data_fsync(struct job *job)
 {
 	struct handle *handle = job_handle(job);
 	struct sftp *sftp = job->files->sftp;
 
-	if (!handle || handle->listing)
+	if (job->request.handle && (!handle || handle->listing))
 		return -EBADF;
 	if (!(sftp->extensions & SFTP_FSYNC))
 		return -ENOSYS;
+	if (!handle)
+		return sync_directory(job);
 	job->finish = job_finish_status;
 	job->slow = true;
 	packet_put_string(sftp_begin_extended(sftp, "fsync@openssh.com", job_take_status, job),
 		handle->name, handle->size);
+	job_asked(job);
+	return 0;
+}
+
+/* The copy is made. The server does not say how much of it; a source that was shorter by then is told
+ * by its end. */
+static void finish_copy(struct job *job)
+{
+	job->reply.count = job->request.length;
+	if (job->error && (job->status == SFTP_FAILURE || job->status == SFTP_EOF ||
+			job->status == SFTP_OP_UNSUPPORTED))
+		job->error = -EOPNOTSUPP;
+	job_finish_status(job);
+}
+
+/* The source's size came: what of the copy lies within it is copied. (The extension is described in
+ * draft-ietf-secsh-filexfer-extensions-00, section 7; there a length of 0 means all.) */
+static void finish_copy_look(struct job *job)
+{
+	struct handle *from = job_handle(job), *to = handle_find(job->files, job->request.handle2);
+	uint64_t left = job->look.size > job->request.offset ? job->look.size - job->request.offset : 0;
+
+	if (left < job->request.length)
+		job->request.length = (uint32_t)left;
+	if (job->look_error || !left || !from || !to) {
+		job->error = job->look_error ? job->look_error : left ? -EBADF : 0;
+		return job_finish_status(job);
+	}
+	job->finish = finish_copy;
+	struct text *out = sftp_begin_extended(job->files->sftp, "copy-data", job_take_status, job);
+
+	packet_put_string(out, from->name, from->size);
+	packet_put_u64(out, job->request.offset);
+	packet_put_u64(out, job->request.length);
+	packet_put_string(out, to->name, to->size);
+	packet_put_u64(out, job->request.offset2);
+	job_asked(job);
+	to->written = true;
+	if (job->request.offset2 + job->request.length > to->file_size)
+		to->file_size = job->request.offset2 + job->request.length;
+}
+
+/* FILE_COPY */
+int data_copy(struct job *job)
+{
+	struct handle *from = job_handle(job), *to = handle_find(job->files, job->request.handle2);
+
+	if (!from || !to || from->listing || to->listing)
+		return -EBADF;
+	if (!(job->files->sftp->extensions & SFTP_COPY_DATA))
+		return -EOPNOTSUPP;
+	job->finish = finish_copy_look;
+	job->slow = true;
+	job_ask_handle(job, PACKET_FSTAT, from, job, job_take_look);
 	job_asked(job);
 	return 0;
 }

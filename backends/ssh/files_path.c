@@ -36,6 +36,15 @@ int path_getattr(struct job *job)
 	return 0;
 }
 
+/* The end of a change of attributes: whoever may not change the mode, owner or times of what he can look at
+ * gets EPERM from a disk. */
+static void finish_changed(struct job *job)
+{
+	if (job->error == -EACCES && !job->look_error && !(job->request.attr.valid & FILE_ATTR_SIZE))
+		job->error = -EPERM;
+	job_finish_look(job);
+}
+
 /* Sends the attributes by path, following a link, and a look. */
 static void setattr_follow(struct job *job)
 {
@@ -52,10 +61,10 @@ static void finish_setattr(struct job *job)
 		      (job->status == SFTP_FAILURE || job->status == SFTP_OP_UNSUPPORTED);
 
 	if (!cannot || job->look_error)
-		return job_finish_look(job);
+		return finish_changed(job);
 	if (S_ISLNK(job->look.mode))
 		return job_end(job, -EOPNOTSUPP, NULL, 0);
-	job->finish = job_finish_look;
+	job->finish = finish_changed;
 	setattr_follow(job);
 }
 
@@ -66,7 +75,7 @@ static void finish_setattr_look(struct job *job)
 		return job_end(job, job->look_error, NULL, 0);
 	if (S_ISLNK(job->look.mode))
 		return job_end(job, -EOPNOTSUPP, NULL, 0);
-	job->finish = job_finish_look;
+	job->finish = finish_changed;
 	setattr_follow(job);
 }
 

@@ -59,7 +59,7 @@ struct handle {
 typedef int job_start(struct job *job);
 job_start path_getattr, path_setattr, path_readlink, path_symlink, path_link, path_mkdir,
 	path_unlink, path_rmdir, path_rename, path_statfs;
-job_start data_open, data_read, data_write, data_fsync, data_close;
+job_start data_open, data_read, data_write, data_fsync, data_copy, data_close;
 job_start directory_open, directory_read;
 
 /* The end of a job: its answer, with the bytes that belong to it. Frees it. */

@@ -33,6 +33,7 @@ static const struct {
 	{ "hardlink@openssh.com", SFTP_HARDLINK },
 	{ "lsetstat@openssh.com", SFTP_LSETSTAT },
 	{ "fstatvfs@openssh.com", SFTP_FSTATVFS },
+	{ "copy-data", SFTP_COPY_DATA },
 };
 
 /* Starts without a channel. */

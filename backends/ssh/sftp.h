@@ -27,6 +27,7 @@
 #define SFTP_HARDLINK	  16u
 #define SFTP_LSETSTAT	  32u
 #define SFTP_FSTATVFS	  64u
+#define SFTP_COPY_DATA	  128u
 
 struct sftp_answer {
 	uint8_t type;		/* enum packet_type: STATUS, or what the request asks for */
