@@ -63,6 +63,11 @@ const struct poolfs_key kinds_pool_keys[] = {
 	  .min = 65536,
 	  .max = 1099511627776,
 	  .help = "How many bytes of an instance's console are kept; beyond it the oldest go." },
+	{ .name = "console_filter",
+	  .type = POOLFS_BOOL,
+	  .fallback = "no",
+	  .help = "Replaces the control characters in what the console shows, except newline and tab, "
+		  "by '?' (a carriage return by a space): it is then safe to look at in a terminal." },
 	{ .name = "output_limit",
 	  .type = POOLFS_SIZE,
 	  .fallback = "256M",

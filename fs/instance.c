@@ -13,34 +13,11 @@
 
 #include "backends/base/memory.h"
 #include "backends/protocol/files.h"
+#include "backends/protocol/states.h"
 
 /* Caps for the texts that a shim may send, in bytes. */
 #define REASON_MAX 8192
 #define STATUS_MAX 4096
-
-/* The states: their word, and which may follow (bit 1 << state). */
-#define TO(state) (1u << INSTANCE_##state)
-static const struct {
-	const char *name;
-	unsigned next;
-} states[INSTANCE_STATES] = {
-	[INSTANCE_BOOTING] = { "booting", TO(READY) | TO(FAILED) | TO(CLOSING) },
-	[INSTANCE_READY] = { "ready",
-		TO(PAUSED) | TO(CRASHED) | TO(STOPPED) | TO(LOST) | TO(CLOSING) },
-	[INSTANCE_PAUSED] = { "paused",
-		TO(READY) | TO(CRASHED) | TO(STOPPED) | TO(LOST) | TO(CLOSING) },
-	[INSTANCE_CRASHED] = { "crashed", TO(STOPPED) | TO(CLOSING) },
-	[INSTANCE_STOPPED] = { "stopped", TO(CLOSING) },
-	[INSTANCE_LOST] = { "lost", TO(READY) | TO(CRASHED) | TO(STOPPED) | TO(CLOSING) },
-	[INSTANCE_FAILED] = { "failed", TO(CLOSING) },
-	[INSTANCE_CLOSING] = { "closing", 0 },
-};
-
-/* The word for a state. */
-const char *instance_state_name(enum instance_state state)
-{
-	return states[state].name;
-}
 
 /* "POOL/NAME" */
 void instance_full_name(const struct instance *instance, char *name, size_t size)
@@ -49,7 +26,7 @@ void instance_full_name(const struct instance *instance, char *name, size_t size
 }
 
 /* Seconds since the mkdir. */
-static double age(const struct instance *instance)
+double instance_age(const struct instance *instance)
 {
 	return (double)(uv_hrtime() - instance->began) / 1e9;
 }
@@ -72,6 +49,7 @@ static void enter(struct instance *instance)
 	switch (instance->state) {
 	case INSTANCE_READY:
 		if (!instance->ready.ended) {
+			pool_booted(instance->pool);
 			int length = snprintf(text, sizeof(text), "%.2f\n", instance->boot_ms / 1e3);
 			stream_append(&instance->ready, text, (size_t)length);
 			stream_end(&instance->ready);
@@ -107,12 +85,12 @@ static bool change(struct instance *instance, enum instance_state state, const c
 {
 	enum instance_state from = instance->state;
 
-	if (!(states[from].next & 1u << state))
+	if (!states_may_follow(from, state))
 		return false;
 	instance->state = state;
 	clock_gettime(CLOCK_REALTIME, &instance->changed);
 	set_error(instance, reason);
-	event(instance, states[from].name, states[state].name, reason);
+	event(instance, states_name(from), states_name(state), reason);
 	if (state == INSTANCE_FAILED)
 		pool_boot_failed(instance->pool, instance->name, reason);
 	enter(instance);
@@ -358,6 +336,6 @@ void instance_status_row(struct instance *instance, struct text *text)
 	char name[2 * TEXT_NAME_MAX + 2];
 
 	instance_full_name(instance, name, sizeof(name));
-	text_printf(text, "%-32s %-8s %9.1fs %6u\n", name, states[instance->state].name,
-		age(instance), instance->unfinished);
+	text_printf(text, "%-32s %-8s %9.1fs %6u\n", name, states_name(instance->state),
+		instance_age(instance), instance->unfinished);
 }

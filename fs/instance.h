@@ -60,11 +60,15 @@ int instance_new(struct pool *pool, const char *name, const struct request *requ
 /* Its name was taken away: ends everything; the owner's reference ends with the shim. */
 void instance_close(struct instance *instance);
 
-const char *instance_state_name(enum instance_state state);
+/* Seconds since the mkdir. */
+double instance_age(const struct instance *instance);
 /* "POOL/NAME" */
 void instance_full_name(const struct instance *instance, char *name, size_t size);
 /* Its line of the top's `status`. */
 void instance_status_row(struct instance *instance, struct text *text);
+
+/* What status.json tells of it; the caller owns it. */
+struct json_t *instance_json(struct instance *instance);
 
 /* Which control file is files/, and what is behind it. */
 unsigned instance_files_file(void);

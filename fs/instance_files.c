@@ -3,13 +3,16 @@
 #include "fs/instance.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 
 #include "backends/base/memory.h"
+#include "backends/protocol/states.h"
 #include "fs/command.h"
+#include "fs/jsontext.h"
 #include "fs/settings_files.h"
 
 /* The longest text that `error` shows; a reason of 8 KiB, escaped. */
@@ -24,7 +27,7 @@ static struct instance *instance_of(struct object *object)
 /* state */
 static void state_show(struct object *object, struct text *text)
 {
-	text_printf(text, "%s\n", instance_state_name(instance_of(object)->state));
+	text_printf(text, "%s\n", states_name(instance_of(object)->state));
 }
 
 /* ready */
@@ -58,14 +61,28 @@ static unsigned count_runs(struct instance *instance, enum run_state state)
 	return count;
 }
 
+/* For status.json. */
+json_t *instance_json(struct instance *instance)
+{
+	json_t *boot = instance->boot_ms ? json_real(instance->boot_ms / 1e3) : json_null();
+
+	return json_pack("{s:s, s:s, s:I, s:o, s:o, s:i, s:i, s:I, s:I, s:o}", "name", instance->name,
+		"state", states_name(instance->state), "uid", (json_int_t)instance->uid,
+		"uptime_seconds", json_real(instance_age(instance)), "boot_seconds", boot,
+		"runs_running", (int)count_runs(instance, RUN_RUNNING), "runs_queued",
+		(int)count_runs(instance, RUN_QUEUED), "console_bytes",
+		(json_int_t)instance->console.stream.end, "console_bytes_dropped",
+		(json_int_t)instance->console.stream.start, "error", jsontext(instance->error));
+}
+
 /* status: "key value" lines, ours and then the shim's */
 static void status_show(struct object *object, struct text *text)
 {
 	struct instance *instance = instance_of(object);
 
-	text_printf(text, "state %s\n", instance_state_name(instance->state));
+	text_printf(text, "state %s\n", states_name(instance->state));
 	text_printf(text, "backend %s\n", pool_config(instance->pool)->kind->name);
-	text_printf(text, "uptime_seconds %.1f\n", (double)(uv_hrtime() - instance->began) / 1e9);
+	text_printf(text, "uptime_seconds %.1f\n", instance_age(instance));
 	if (instance->boot_ms)
 		text_printf(text, "boot_seconds %.2f\n", instance->boot_ms / 1e3);
 	text_printf(text, "runs_running %u\n", count_runs(instance, RUN_RUNNING));
@@ -88,7 +105,7 @@ static int console_store(struct object *object, const char *data, size_t size)
 {
 	struct instance *instance = instance_of(object);
 
-	if (instance->state >= INSTANCE_CRASHED && instance->state != INSTANCE_LOST)
+	if (states_is_over(instance->state))
 		return -EHOSTDOWN;
 	while (size) {
 		size_t piece = size < PROTOCOL_CONSOLE_INPUT_MAX ? size : PROTOCOL_CONSOLE_INPUT_MAX;

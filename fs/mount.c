@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "fs/mount.h"
 
+#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,6 +65,26 @@ static void status_show(struct object *object, struct text *text)
 		pool_status_rows(mount->pools[i], text);
 }
 
+/* status.json: the same for programs. */
+static void json_show(struct object *object, struct text *text)
+{
+	struct mount *mount = mount_of(object);
+	struct timespec now;
+	json_t *pools = json_array();
+
+	for (size_t i = 0; i < mount->pool_count; i++)
+		json_array_append_new(pools, pool_json(mount->pools[i]));
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	double uptime = (double)(now.tv_sec - mount->began.tv_sec) +
+			(double)(now.tv_nsec - mount->began.tv_nsec) / 1e9;
+	json_t *root = json_pack("{s:s, s:f, s:o}", "version", POOLFS_VERSION, "uptime_seconds", uptime,
+		"pools", pools);
+	char *dump = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+	text_printf(text, "%s\n", dump);
+	free(dump);
+	json_decref(root);
+}
+
 /* events */
 static struct stream *events_stream(struct object *object)
 {
@@ -109,6 +130,7 @@ static const struct control mount_controls[] = {
 	{ .name = "README", .mode = S_IFREG | 0444, .show = readme_show },
 	{ .name = "version", .mode = S_IFREG | 0444, .show = version_show },
 	{ .name = "status", .mode = S_IFREG | 0444, .show = status_show },
+	{ .name = "status.json", .mode = S_IFREG | 0444, .show = json_show },
 	{ .name = "events", .mode = S_IFREG | 0444, .stream = events_stream },
 	{ .name = "events.follow", .mode = S_IFREG | 0444, .stream = events_stream,
 	  .flags = CONTROL_WAITS | CONTROL_UNLISTED },
@@ -142,6 +164,7 @@ struct mount *mount_new(const struct mount *plan)
 	object_init(&mount->object, OBJECT_MOUNT, mount_free_object);
 	stream_init_memory(&mount->events, EVENTS_LIMIT);
 	clock_gettime(CLOCK_REALTIME, &mount->started);
+	clock_gettime(CLOCK_MONOTONIC, &mount->began);
 	mount->pool_count = mount->config->pool_count;
 	mount->pools = memory_new(mount->pool_count * sizeof(*mount->pools));
 	for (size_t i = 0; i < mount->pool_count; i++)

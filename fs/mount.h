@@ -28,7 +28,8 @@ struct mount {
 	unsigned shims;			/* shims that have not ended */
 	void (*idle)(struct mount *mount); /* called when the last one ends; may be NULL */
 	uint32_t next_id;		/* of the next instance's directory */
-	struct timespec started;
+	struct timespec started;	/* of the wall clock */
+	struct timespec began;		/* of the monotonic clock */
 };
 
 extern const struct directory mount_directory;

@@ -5,12 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <jansson.h>
 #include <unistd.h>
 
 #include "backends/base/log.h"
 #include "backends/base/memory.h"
 #include "backends/base/values.h"
+#include "backends/protocol/states.h"
 #include "fs/instance.h"
+#include "fs/jsontext.h"
 
 struct pool {
 	struct object object;
@@ -18,7 +21,9 @@ struct pool {
 	const struct config_pool *config;
 	struct instance_list instances;	/* by the order of their mkdir */
 	unsigned count;
+	unsigned boots;			/* that ended well */
 	unsigned boot_failures;
+	unsigned failures_in_a_row;	/* since the last boot that ended well */
 	char *last_failure;		/* "NAME: reason" */
 };
 
@@ -54,8 +59,10 @@ static void status_show(struct object *object, struct text *text)
 	text_printf(text, "instances %u\n", pool->count);
 	for (unsigned i = 0; i < INSTANCE_STATES; i++)
 		if (i != INSTANCE_CLOSING)
-			text_printf(text, "%s %u\n", instance_state_name(i), counts[i]);
+			text_printf(text, "%s %u\n", states_name(i), counts[i]);
+	text_printf(text, "boots %u\n", pool->boots);
 	text_printf(text, "boot_failures %u\n", pool->boot_failures);
+	text_printf(text, "boot_failures_in_a_row %u\n", pool->failures_in_a_row);
 	if (pool->last_failure) {
 		text_escape(clean, sizeof(clean), pool->last_failure);
 		text_printf(text, "last_failure %s\n", clean);
@@ -241,22 +248,52 @@ const struct config_pool *pool_config(const struct pool *pool)
 	return pool->config;
 }
 
-/* One line for each instance, or one that says there is none. */
+/* One line for each instance, or one that says there is none; and one about boots that fail. */
 void pool_status_rows(struct pool *pool, struct text *text)
 {
 	struct instance *instance;
+	char clean[512];
 
 	if (TAILQ_EMPTY(&pool->instances))
 		text_printf(text, "%s/ (%s, none of %lld)\n", pool_name(pool), pool->config->kind->name,
 			(long long)poolfs_number(pool->config->values, "count"));
 	TAILQ_FOREACH(instance, &pool->instances, entry)
 		instance_status_row(instance, text);
+	if (pool->failures_in_a_row == 0)
+		return;
+	text_escape(clean, sizeof(clean), pool->last_failure);
+	text_printf(text, "%s/ (no boot ended well since %u failed; the last: %s)\n", pool_name(pool),
+		pool->failures_in_a_row, clean);
+}
+
+/* For status.json. */
+json_t *pool_json(struct pool *pool)
+{
+	json_t *instances = json_array();
+	struct instance *instance;
+
+	TAILQ_FOREACH(instance, &pool->instances, entry)
+		json_array_append_new(instances, instance_json(instance));
+	return json_pack("{s:s, s:s, s:I, s:i, s:i, s:i, s:o, s:o}", "name", pool_name(pool),
+		"type", pool->config->kind->name, "count",
+		(json_int_t)poolfs_number(pool->config->values, "count"), "boots", (int)pool->boots,
+		"boot_failures", (int)pool->boot_failures, "boot_failures_in_a_row",
+		(int)pool->failures_in_a_row, "last_failure", jsontext(pool->last_failure),
+		"instances", instances);
+}
+
+/* Counts a boot that ended well. */
+void pool_booted(struct pool *pool)
+{
+	pool->boots++;
+	pool->failures_in_a_row = 0;
 }
 
 /* Counts and remembers a failed boot. */
 void pool_boot_failed(struct pool *pool, const char *instance, const char *reason)
 {
 	pool->boot_failures++;
+	pool->failures_in_a_row++;
 	free(pool->last_failure);
 	pool->last_failure = memory_format("%s: %.*s", instance, (int)strcspn(reason, "\n"), reason);
 }

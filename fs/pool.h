@@ -24,6 +24,10 @@ struct mount *pool_mount(const struct pool *pool);
 const struct config_pool *pool_config(const struct pool *pool);
 /* The pool's lines of the top's `status`. */
 void pool_status_rows(struct pool *pool, struct text *text);
+/* The same and more, for status.json; the caller owns it. */
+struct json_t *pool_json(struct pool *pool);
+/* A boot of one of the pool's instances ended well. */
+void pool_booted(struct pool *pool);
 /* A boot of one of the pool's instances failed, for pool.status. reason is copied. */
 void pool_boot_failed(struct pool *pool, const char *instance, const char *reason);
 

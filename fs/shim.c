@@ -25,6 +25,8 @@
 #define STOP_MS 10000
 /* One that closed the connection gets so long to exit. */
 #define EXIT_MS 2000
+/* What a shim says when it has no terminal of ours. */
+#define STDERR_FILE "shim.stderr"
 
 struct shim {
 	struct mount *mount;
@@ -133,11 +135,30 @@ static int connect_shim(struct shim *shim)
 	return 0;
 }
 
+/* The last line that the process wrote to its standard error, where that is a file of ours. */
+static void last_words(struct shim *shim, char *line, size_t size)
+{
+	char words[512 + 1], clean[1024];
+	int fd = openat(shim->directory, STDERR_FILE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	off_t end = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+	off_t from = end > 512 ? end - 512 : 0;
+	ssize_t count = end > 0 ? pread(fd, words, sizeof(words) - 1, from) : 0;
+
+	while (count > 0 && words[count - 1] == '\n')
+		count--;
+	words[count > 0 ? count : 0] = '\0';
+	char *newline = strrchr(words, '\n');
+	text_escape(clean, sizeof(clean), newline ? newline + 1 : words);
+	snprintf(line, size, "%s%s", clean[0] ? ": " : "", clean);
+	if (fd >= 0)
+		close(fd);
+}
+
 /* The process was reaped. */
 static void process_exited(uv_process_t *process, int64_t status, int signal)
 {
 	struct shim *shim = process->data;
-	char text[128];
+	char words[1024 + 2], text[1024 + 128];
 
 	shim->running = false;
 	uv_timer_stop(&shim->timer);
@@ -145,10 +166,11 @@ static void process_exited(uv_process_t *process, int64_t status, int signal)
 		stop_step(shim);
 		return;
 	}
+	last_words(shim, words, sizeof(words));
 	if (signal)
-		snprintf(text, sizeof(text), "its process was killed by signal %d", signal);
+		snprintf(text, sizeof(text), "its process was killed by signal %d%s", signal, words);
 	else
-		snprintf(text, sizeof(text), "its process ended with status %d", (int)status);
+		snprintf(text, sizeof(text), "its process ended with status %d%s", (int)status, words);
 	died(shim, text);
 }
 
@@ -157,7 +179,7 @@ static int open_stderr(struct shim *shim)
 {
 	if (shim->mount->foreground)
 		return dup(STDERR_FILENO);
-	return openat(shim->directory, "shim.stderr", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	return openat(shim->directory, STDERR_FILE, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
 
 /* Starts the process, with the listening socket as descriptor 3. */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "backends/base/memory.h"
+#include "backends/base/utf8.h"
 
 /* Writes one byte of foreign text safely; returns how many characters it took, 4 at most. */
 static int escape_byte(char *out, unsigned char byte, bool lines)
@@ -22,25 +23,6 @@ static int escape_byte(char *out, unsigned char byte, bool lines)
 	return sprintf(out, "%c", byte);
 }
 
-/* The length in bytes of the well-formed UTF-8 sequence at text, 0 when there is none (RFC 3629). */
-static size_t utf8_length(const unsigned char *text)
-{
-	static const struct {
-		unsigned char mask, lead, least;
-		size_t length;
-	} forms[] = { { 0xe0, 0xc0, 0x80, 2 }, { 0xf0, 0xe0, 0x80, 3 }, { 0xf8, 0xf0, 0x80, 4 } };
-
-	for (size_t i = 0; i < sizeof(forms) / sizeof(*forms); i++) {
-		if ((text[0] & forms[i].mask) != forms[i].lead)
-			continue;
-		for (size_t k = 1; k < forms[i].length; k++)
-			if ((text[k] & 0xc0) != 0x80)
-				return 0;
-		return forms[i].length;
-	}
-	return 0;
-}
-
 /* Both public forms of escaping. */
 static void escape(char *out, size_t size, const char *text, bool lines)
 {
@@ -53,7 +35,7 @@ static void escape(char *out, size_t size, const char *text, bool lines)
 
 		if (*in < 0x80) {
 			took = (size_t)escape_byte(piece, *in, lines);
-		} else if ((length = utf8_length(in)) >= 2 && !(in[0] == 0xc2 && in[1] < 0xa0)) {
+		} else if ((length = utf8_length((const char *)in)) > 0 && !(in[0] == 0xc2 && in[1] < 0xa0)) {
 			memcpy(piece, in, took = length);
 		} else {
 			length = 1;

@@ -18,6 +18,7 @@ void console_init(struct shim *shim)
 	sink_init(&console->spool, shim, SPOOL_CONSOLE, 0,
 		(uint64_t)poolfs_number(shim->setup.values, "console_limit"));
 	sink_make(&console->spool);
+	console->filtered = poolfs_number(shim->setup.values, "console_filter");
 	uv_timer_init(shim->loop, &console->retry);
 }
 
@@ -30,14 +31,36 @@ static void console_line(void *data, const char *text)
 		life_panicked(data, found);
 }
 
+/* Keeps bytes for those who read them. */
+static void console_keep(struct shim *shim, const char *data, size_t size)
+{
+	sink_append(&shim->console.spool, data, size);
+	commands_console(shim, data, size);
+}
+
+/* The same, in pieces that are made safe first. */
+static void console_keep_filtered(struct shim *shim, const char *data, size_t size)
+{
+	char piece[4096];
+
+	for (size_t count; size > 0; data += count, size -= count) {
+		count = size < sizeof(piece) ? size : sizeof(piece);
+		memcpy(piece, data, count);
+		filter_apply(&shim->console.filter, piece, count);
+		console_keep(shim, piece, count);
+	}
+}
+
 /* Keeps output. */
 void console_output(struct shim *shim, const void *data, size_t size)
 {
 	if (size == 0)
 		return;
-	sink_append(&shim->console.spool, data, size);
 	shim->console.inside = ((const char *)data)[size - 1] != '\n';
-	commands_console(shim, data, size);
+	if (shim->console.filtered)
+		console_keep_filtered(shim, data, size);
+	else
+		console_keep(shim, data, size);
 	lines_feed(&shim->console.lines, data, size, console_line, shim);
 }
 

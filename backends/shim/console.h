@@ -6,6 +6,7 @@
 #include <uv.h>
 
 #include "backends/base/text.h"
+#include "backends/shim/filter.h"
 #include "backends/shim/lines.h"
 #include "backends/shim/sink.h"
 
@@ -13,7 +14,9 @@ struct shim;
 
 struct console {
 	struct sink spool;
-	struct lines lines;
+	struct lines lines;	/* of the bytes as they came */
+	struct filter filter;
+	bool filtered;		/* the key console_filter */
 	struct text input;	/* waits until the backend takes it */
 	uv_timer_t retry;
 	bool inside;		/* the output's last line is not complete */

@@ -18,21 +18,12 @@
 
 #include "backends/base/memory.h"
 #include "backends/base/text.h"
+#include "backends/protocol/states.h"
 #include "backends/shim/shim.h"
 
-/* How much of a reason the console's last lines may be. */
+/* The most that a reason has before the console's last lines, and the most that these are, in bytes. */
+#define REASON_TEXT_MAX 1800
 #define TAIL_MAX (PROTOCOL_REASON_MAX - 2048)
-
-static const char *const state_names[INSTANCE_STATES] = {
-	[INSTANCE_BOOTING] = "booting",
-	[INSTANCE_READY] = "ready",
-	[INSTANCE_PAUSED] = "paused",
-	[INSTANCE_CRASHED] = "crashed",
-	[INSTANCE_STOPPED] = "stopped",
-	[INSTANCE_LOST] = "lost",
-	[INSTANCE_FAILED] = "failed",
-	[INSTANCE_CLOSING] = "closing",
-};
 
 static void life_end(struct shim *shim);
 
@@ -46,19 +37,13 @@ void life_tell(struct shim *shim)
 		life->reason ? strlen(life->reason) : 0);
 }
 
-/* Whether nothing follows a state. */
-static bool state_is_final(enum instance_state state)
-{
-	return state == INSTANCE_FAILED || state == INSTANCE_STOPPED || state == INSTANCE_CRASHED;
-}
-
 /* The one place where the state changes. */
 static void life_change(struct shim *shim, enum instance_state state, const char *reason)
 {
 	struct life *life = &shim->life;
 	char *clean = NULL;
 
-	if (state_is_final(life->state))
+	if (state != life->state && !states_may_follow(life->state, state))
 		return;
 	if (reason) {
 		clean = memory_new(PROTOCOL_REASON_MAX + 1);
@@ -67,7 +52,7 @@ static void life_change(struct shim *shim, enum instance_state state, const char
 	free(life->reason);
 	life->reason = clean;
 	life->state = state;
-	journal_printf(shim, "%s%s%s", state_names[state], clean ? ": " : "", clean ? clean : "");
+	journal_printf(shim, "%s%s%s", states_name(state), clean ? ": " : "", clean ? clean : "");
 	/* The state may be the console's end: who follows it gets the last words first. */
 	sink_tell(&shim->console.spool, false);
 	sink_tell(&shim->journal.spool, false);
@@ -83,7 +68,7 @@ bool life_is_up(const struct shim *shim)
 /* Whether it is over. */
 bool life_is_over(const struct shim *shim)
 {
-	return state_is_final(shim->life.state) || shim->life.stopping;
+	return states_is_over(shim->life.state) || shim->life.stopping;
 }
 
 /* Frees the transport, and ends what was going through it. */
@@ -121,16 +106,22 @@ static void append_tail(struct shim *shim, struct text *text)
 	text_done(&tail);
 }
 
-/* The boot failed: the reason gets the console's last lines, and the machine ends. */
-static void life_fail(struct shim *shim, const char *reason)
+/* A change for the worse: the console's last lines may tell a person more than the reason. */
+static void life_worsen(struct shim *shim, enum instance_state state, const char *reason)
 {
 	struct text text = { 0 };
 
-	text_printf(&text, "%.1800s", reason);
+	text_printf(&text, "%.*s", REASON_TEXT_MAX, reason);
 	append_tail(shim, &text);
-	uv_timer_stop(&shim->life.boot);
-	life_change(shim, INSTANCE_FAILED, text.data);
+	life_change(shim, state, text.data);
 	text_done(&text);
+}
+
+/* The boot failed: the machine ends. */
+static void life_fail(struct shim *shim, const char *reason)
+{
+	uv_timer_stop(&shim->life.boot);
+	life_worsen(shim, INSTANCE_FAILED, reason);
 	life_free_transport(shim);
 	life_end(shim);
 }
@@ -138,7 +129,7 @@ static void life_fail(struct shim *shim, const char *reason)
 /* The machine is gone, after it was ready. */
 static void life_gone(struct shim *shim, enum instance_state state, const char *reason)
 {
-	life_change(shim, state, reason);
+	life_worsen(shim, state, reason);
 	life_free_transport(shim);
 }
 
@@ -171,7 +162,7 @@ static void life_retry(uv_timer_t *timer)
 		return;
 	}
 	if (life->state == INSTANCE_READY || life->hopeless)
-		life_change(shim, INSTANCE_LOST, life->trouble);
+		life_worsen(shim, INSTANCE_LOST, life->trouble);
 	if (!life->hopeless)
 		life_connect(shim);
 }
@@ -215,7 +206,7 @@ static void life_down(void *data, bool fatal, const char *reason)
 
 	life->up = false;
 	requests_disconnected(shim);
-	if (state_is_final(life->state))
+	if (states_is_over(life->state))
 		return;
 	free(life->trouble);
 	life->trouble = memory_string(reason);

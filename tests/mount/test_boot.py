@@ -43,9 +43,11 @@ class Failures(harness.GuestTest):
             read(instance / "ready")
         self.assertEqual(raised.exception.errno, errno.EIO)
         self.assertEqual(text(instance / "state"), "failed\n")
-        self.assertEqual(text(self.mount.path / pool / "pool.status").splitlines()[-2:],
-                         ["boot_failures 1", "last_failure a: " +
-                          text(instance / "error").splitlines()[0]])
+        self.assertEqual(text(self.mount.path / pool / "pool.status").splitlines()[-4:],
+                         ["boots 0", "boot_failures 1", "boot_failures_in_a_row 1",
+                          "last_failure a: " + text(instance / "error").splitlines()[0]])
+        self.assertIn(f"{pool}/ (no boot ended well since 1 failed; the last: a: ",
+                      text(self.mount.path / "status"))
         with self.assertRaises(OSError) as raised:
             write(instance / "cmd", "true")
         self.assertEqual(raised.exception.errno, errno.EHOSTDOWN)

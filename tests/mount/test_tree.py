@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The tree and its control files, as tools that know nothing of poolfs see them."""
 import errno
+import json
 import os
 import re
 import shutil
@@ -67,7 +68,7 @@ class Tree(harness.SshTest):
         """Every control file that is listed and does not change by itself."""
         for directory in (self.top, self.pool, self.instance, self.instance / "runs/1"):
             for entry in os.scandir(directory):
-                if entry.is_file(follow_symlinks=False) and entry.name != "status":
+                if entry.is_file(follow_symlinks=False) and not entry.name.startswith("status"):
                     yield directory / entry.name
 
     def test_sizes_are_true(self):
@@ -99,7 +100,7 @@ class Tree(harness.SshTest):
 
     def test_listing(self):
         self.assertEqual(sorted(os.listdir(self.top)),
-                         ["README", "events", "host", "other", "status", "version"])
+                         ["README", "events", "host", "other", "status", "status.json", "version"])
         self.assertEqual(sorted(os.listdir(self.pool)),
                          ["a", "pool.config", "pool.count", "pool.status", "pool.type"])
         names = set(os.listdir(self.instance))
@@ -210,11 +211,30 @@ class Tree(harness.SshTest):
         self.assertEqual(read(self.instance / "error"), b"")
         self.assertRegex(text(self.instance / "ready"), r"^[0-9]+\.[0-9]{2}\n$")
 
+    def test_status_for_programs(self):
+        status = json.loads(read(self.top / "status.json"))
+        self.assertEqual(set(status), {"version", "uptime_seconds", "pools"})
+        self.assertEqual([pool["name"] for pool in status["pools"]], ["host", "other"])
+        pool = status["pools"][0]
+        instance, = pool.pop("instances")
+        self.assertGreater(pool.pop("boots"), 0)
+        self.assertEqual(pool, {"name": "host", "type": "ssh", "count": 3, "boot_failures": 0,
+                          "boot_failures_in_a_row": 0, "last_failure": None})
+        self.assertEqual(set(instance), {"name", "state", "uid", "uptime_seconds", "boot_seconds",
+                                         "runs_running", "runs_queued", "console_bytes",
+                                         "console_bytes_dropped", "error"})
+        self.assertEqual((instance["name"], instance["state"], instance["uid"], instance["error"]),
+                         ("a", "ready", os.getuid(), None))
+        self.assertAlmostEqual(instance["boot_seconds"], float(text(self.instance / "ready")), 2)
+        self.assertGreater(status["uptime_seconds"] + 0.1, instance["uptime_seconds"])
+        self.assertEqual(status["pools"][1]["instances"], [])
+
     def test_pool_files(self):
         self.assertEqual((text(self.pool / "pool.type"), text(self.pool / "pool.count")), ("ssh\n", "3\n"))
         lines = dict(line.split(" ", 1) for line in text(self.pool / "pool.status").splitlines())
+        self.assertGreater(int(lines.pop("boots")), 0) # of all tests so far
         self.assertEqual(lines, {"instances": "1", **dict.fromkeys(STATES, "0"), "ready": "1",
-                                 "boot_failures": "0"})
+                                 "boot_failures": "0", "boot_failures_in_a_row": "0"})
         config = text(self.pool / "pool.config")
         self.assertIn(f"ssh_port = {self.sshd.port}\n", config)
         self.assertIn(f"ssh_key = {self.sshd.directory}/id\n", config)

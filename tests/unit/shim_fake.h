@@ -310,6 +310,7 @@ static void instance_done(void *data, bool clean)
 static const struct poolfs_key fake_keys[] = {
 	{ .name = "boot_timeout", .type = POOLFS_SECONDS },
 	{ .name = "console_limit", .type = POOLFS_SIZE },
+	{ .name = "console_filter", .type = POOLFS_BOOL },
 	{ .name = "output_limit", .type = POOLFS_SIZE },
 	{ 0 }
 };
@@ -350,6 +351,7 @@ static inline void instance_begin(const char *boot_timeout)
 	values = values_new(tables);
 	values_set(values, "boot_timeout", boot_timeout, "/", NULL);
 	values_set(values, "console_limit", "64K", "/", NULL);
+	values_set(values, "console_filter", "no", "/", NULL);
 	values_set(values, "output_limit", "64K", "/", NULL);
 	setup.listener = instance_listen();
 	setup.dirfd = dir;

@@ -197,7 +197,8 @@ static void a_panic_beats_the_end_that_comes_with_it(void **state)
 	poolfs_machine_ended(fake.machine, POOLFS_ENDED_STOPPED, "powered off");
 	console("x Kernel panic - not syncing: Fatal exception\r\r\n");
 	AWAIT(peer.state == INSTANCE_CRASHED);
-	assert_string_equal(peer.text, "Kernel panic - not syncing: Fatal exception");
+	assert_string_equal(peer.text, "Kernel panic - not syncing: Fatal exception\n"
+		"The console's last lines:\nx Kernel panic - not syncing: Fatal exception\n");
 }
 
 static void a_backend_that_tells_of_a_crash(void **state)

@@ -23,6 +23,10 @@ static void escape_is_one_safe_line(void **state)
 	assert_string_equal(out, "a\n\tb\\x0d\n");
 	text_escape(out, sizeof(out), "cut \xe2\x82");
 	assert_string_equal(out, "cut \\xe2\\x82");
+	/* Overlong forms of ESC and U+009B, a surrogate, and beyond the last code point (RFC 3629). */
+	text_escape(out, sizeof(out), "\xc0\x9b \xe0\x82\x9b \xed\xa0\x80 \xf4\x90\x80\x80");
+	assert_string_equal(out,
+		"\\xc0\\x9b \\xe0\\x82\\x9b \\xed\\xa0\\x80 \\xf4\\x90\\x80\\x80");
 }
 
 static void names_follow_the_rule(void **state)
