@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "backends/base/memory.h"
-#include "fs/guestfile.h"
+#include "fs/guestagain.h"
 #include "fs/guestfs.h"
 #include "fs/guestop.h"
 
@@ -48,6 +48,9 @@ static void attr_done(struct guest_op *op, const struct file_reply *reply, const
 	size_t size)
 {
 	struct stat stat;
+
+	if (op->message.op == FILE_SETATTR)
+		guest_again_changed(op->node, op->message.attr.valid & FILE_ATTR_SIZE);
 	bool other = !reply->error && (reply->attr.mode & S_IFMT) != op->node->type;
 
 	if ((other || reply->error == -ENOENT) && getattr_again(op))
@@ -66,7 +69,7 @@ static void attr_done(struct guest_op *op, const struct file_reply *reply, const
 		guest_cache_attr(&op->queue->cache, op->node, &reply->attr, op->asked));
 }
 
-/* A request about the open file of that number, or by path where it is 0. NULL: it was answered. */
+/* A request about the open file of that number, or by path where it is 0. NULL: it was answered already. */
 static struct guest_op *start(struct request *request, struct guest_node *node, uint64_t handle,
 	enum file_op what, guest_done *done)
 {
@@ -77,14 +80,22 @@ static struct guest_op *start(struct request *request, struct guest_node *node, 
 	return op;
 }
 
-/* Attributes: of the open file, where the kernel names one. */
+/* Attributes: of the open file, where the kernel names one, as it does before it reads. */
 void guestfs_getattr(struct request *request, struct object *object, struct handle *handle)
 {
-	struct guest_op *op = start(request, node_of(object), handle ? guestfile_id(handle) : 0,
-		FILE_GETATTR, attr_done);
+	struct guest_node *node = node_of(object);
+	bool file = handle && node->type == S_IFREG;
+	struct guest_op *op = start(request, node, file ? guestfile_of(handle)->id : 0, FILE_GETATTR,
+		attr_done);
 
-	if (op)
+	if (!op)
+		return;
+	if (file) {
+		op->handle = guestfile_of(handle);
+		guest_again_send(op);
+	} else {
 		guest_op_send(op);
+	}
 }
 
 /* Whether the mode allows to run it. */
@@ -162,6 +173,7 @@ static void setattr_send(struct request *request, struct guest_node *node, uint6
 	if (!op)
 		return;
 	op->message.attr = *new;
+	guest_again_changed(node, new->valid & FILE_ATTR_SIZE);
 	guest_op_send(op);
 }
 

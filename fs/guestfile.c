@@ -8,23 +8,8 @@
 
 #include "backends/base/memory.h"
 #include "fs/control.h"
+#include "fs/guestagain.h"
 #include "fs/guestfs.h"
-
-/*
- * An open file or directory. Of a directory it keeps the page that was read last: `first` is the
- * offset of the page's first entry. Offsets 0 and 1 are "." and "..", the guest's entries follow.
- */
-struct guest_handle {
-	struct handle handle;		/* control is NULL */
-	LIST_ENTRY(guest_handle) entry;	/* of its node's */
-	uint64_t id;			/* the transport's */
-	unsigned connection;		/* that it is of */
-	struct text page;
-	uint64_t first, count;		/* of the page's entries */
-	bool at_end;
-	bool lost;			/* a page went by unseen */
-	struct guest_moment asked;	/* when the page was */
-};
 
 /* The first offset of an entry of the guest. */
 #define FIRST_OFFSET 2u
@@ -36,35 +21,38 @@ struct guest_handle {
 #define OPEN_FLAGS (O_ACCMODE | O_TRUNC | O_APPEND | O_CREAT | O_EXCL)
 
 /* The open file of a handle. */
-static struct guest_handle *file_of(struct handle *handle)
+struct guest_handle *guestfile_of(struct handle *handle)
 {
 	return container_of(handle, struct guest_handle, handle);
 }
 
 /* The node of an open file. */
-static struct guest_node *node_of(struct handle *handle)
+struct guest_node *guestfile_node(struct handle *handle)
 {
 	return container_of(handle->object, struct guest_node, object);
 }
 
 /* A handle of the node, once the transport gave it a number. */
-static struct guest_handle *file_new(struct guest_node *node, uint64_t id, int flags)
+static struct guest_handle *file_new(struct guest_node *node, const struct file_reply *reply, int flags)
 {
 	struct guest_handle *file = memory_new(sizeof(*file));
 
 	file->handle.object = object_ref(&node->object);
-	file->handle.flags = flags;
-	file->id = id;
+	file->handle.flags = file->flags = flags;
+	file->id = reply->handle;
 	file->connection = guestfs_queue(node)->connection;
+	guest_again_opened(file, &reply->attr);
 	LIST_INSERT_HEAD(&node->handles, file, entry);
 	handle_opened(&file->handle);
 	return file;
 }
 
 /* The connection over which it was opened is gone. */
-static bool is_stale(const struct guest_handle *file)
+bool guestfile_stale(const struct guest_handle *file)
 {
-	return file->connection != guestfs_queue(node_of((struct handle *)&file->handle))->connection;
+	struct guest_node *node = guestfile_node((struct handle *)&file->handle);
+
+	return file->connection != guestfs_queue(node)->connection;
 }
 
 /* Any open file of the node. */
@@ -73,7 +61,7 @@ uint64_t guestfile_any(struct guest_node *node, bool writable)
 	const struct guest_handle *file;
 
 	LIST_FOREACH(file, &node->handles, entry)
-		if (!is_stale(file) && (!writable || (file->handle.flags & O_ACCMODE) != O_RDONLY))
+		if (!guestfile_stale(file) && (!writable || (file->flags & O_ACCMODE) != O_RDONLY))
 			return file->id;
 	return 0;
 }
@@ -81,30 +69,21 @@ uint64_t guestfile_any(struct guest_node *node, bool writable)
 /* This one. */
 uint64_t guestfile_id(struct handle *handle)
 {
-	const struct guest_handle *file = file_of(handle);
+	const struct guest_handle *file = guestfile_of(handle);
 
-	return is_stale(file) ? 0 : file->id;
+	return guestfile_stale(file) ? 0 : file->id;
 }
 
 /* A request about an open file. */
 static struct guest_op *start(struct request *request, struct handle *handle, enum file_op what,
 	guest_done *done)
 {
-	struct guest_node *node = node_of(handle);
+	struct guest_node *node = guestfile_node(handle);
 	struct guest_op *op = guest_op_new(guestfs_queue(node), request, node, what, done);
 
-	op->handle = file_of(handle);
+	op->handle = guestfile_of(handle);
 	op->message.handle = op->handle->id;
 	return op;
-}
-
-/* Sends a request about an open file, which must be one of this connection. */
-static void send_file(struct guest_op *op)
-{
-	if (op->queue->mode == GUEST_UP && is_stale(op->handle))
-		guest_op_fail(op, -EIO);
-	else
-		guest_op_send(op);
 }
 
 /* The end of open and opendir. */
@@ -121,7 +100,7 @@ static void opened(struct guest_op *op, const struct file_reply *reply, const vo
 		request_error(op->request, misled ? -ESTALE : error);
 		return;
 	}
-	struct guest_handle *file = file_new(op->node, reply->handle, (int)op->message.flags);
+	struct guest_handle *file = file_new(op->node, reply, (int)op->message.flags);
 	if (op->message.op == FILE_OPEN)
 		how = guest_cache_opened(cache, op->node, &reply->attr, op->asked);
 	request_open(op->request, &file->handle, how);
@@ -172,7 +151,7 @@ static void created(struct guest_op *op, const struct file_reply *reply, const v
 	if (!made(op, reply, &entry))
 		return;
 	struct guest_node *node = guest_node_find(op->node, op->name);
-	struct guest_handle *file = file_new(node, reply->handle, (int)op->message.flags);
+	struct guest_handle *file = file_new(node, reply, (int)op->message.flags);
 	request_create(op->request, &entry, &file->handle, 0);
 }
 
@@ -223,6 +202,7 @@ static void read_done(struct guest_op *op, const struct file_reply *reply, const
 		request_error(op->request, reply->error ? reply->error : -EIO);
 	else
 		request_data(op->request, data, size);
+	guest_again_used(op->handle);
 }
 
 /* Reads. */
@@ -232,7 +212,7 @@ void guestfs_read(struct request *request, struct handle *handle, uint64_t offse
 
 	op->message.offset = offset;
 	op->message.length = size < FILES_DATA_MAX ? (uint32_t)size : FILES_DATA_MAX;
-	send_file(op);
+	guest_again_send(op);
 }
 
 /* The end of a write. */
@@ -243,6 +223,7 @@ static void write_done(struct guest_op *op, const struct file_reply *reply, cons
 		request_error(op->request, reply->error ? reply->error : -EIO);
 	else
 		request_written(op->request, reply->count);
+	guest_again_changed(op->node, true);
 }
 
 /*
@@ -254,9 +235,9 @@ static struct guest_handle *writer_of(struct guest_handle *file)
 {
 	struct guest_handle *other;
 
-	if ((file->handle.flags & (O_ACCMODE | O_APPEND)) == (O_WRONLY | O_APPEND))
-		LIST_FOREACH(other, &node_of(&file->handle)->handles, entry)
-			if ((other->handle.flags & O_ACCMODE) == O_RDWR && !is_stale(other))
+	if ((file->flags & (O_ACCMODE | O_APPEND)) == (O_WRONLY | O_APPEND))
+		LIST_FOREACH(other, &guestfile_node(&file->handle)->handles, entry)
+			if ((other->flags & O_ACCMODE) == O_RDWR && !guestfile_stale(other))
 				return other;
 	return file;
 }
@@ -265,14 +246,14 @@ static struct guest_handle *writer_of(struct guest_handle *file)
 void guestfs_write(struct request *request, struct handle *handle, const void *data, size_t size,
 	uint64_t offset)
 {
-	struct handle *writer = &writer_of(file_of(handle))->handle;
+	struct handle *writer = &writer_of(guestfile_of(handle))->handle;
 	struct guest_op *op = start(request, writer, FILE_WRITE, write_done);
 
 	op->message.offset = offset;
 	op->message.data_size = size < FILES_DATA_MAX ? (uint32_t)size : FILES_DATA_MAX;
 	op->data = memory_grow(NULL, op->message.data_size);
 	memcpy(op->data, data, op->message.data_size);
-	send_file(op);
+	guest_again_send(op);
 }
 
 /* Every write was answered when the server had it: nothing is left to report at a close. */
@@ -285,6 +266,8 @@ void guestfs_flush(struct request *request, struct handle *handle)
 static void fsync_done(struct guest_op *op, const struct file_reply *reply, const void *data,
 	size_t size)
 {
+	if (!reply->error && op->handle)
+		guest_again_synced(op->node, (unsigned)op->message.offset);
 	request_error(op->request, reply->error == -ENOSYS ? 0 : reply->error);
 }
 
@@ -303,12 +286,19 @@ static void sync_directory(struct request *request, struct guest_node *node)
 /* Syncs. */
 void guestfs_fsync(struct request *request, struct handle *handle)
 {
-	struct guest_node *node = node_of(handle);
+	struct guest_node *node = guestfile_node(handle);
+	int error = node->type == S_IFDIR ? 0 : guest_again_sync(guestfile_of(handle));
 
-	if (node->type == S_IFDIR)
+	if (error) {
+		request_error(request, error);
+	} else if (node->type == S_IFDIR) {
 		sync_directory(request, node);
-	else
-		send_file(start(request, handle, FILE_FSYNC, fsync_done));
+	} else {
+		struct guest_op *op = start(request, handle, FILE_FSYNC, fsync_done);
+
+		op->message.offset = node->changes;
+		guest_again_send(op);
+	}
 }
 
 /* The end of a copy. */
@@ -319,6 +309,7 @@ static void copied(struct guest_op *op, const struct file_reply *reply, const vo
 		request_error(op->request, reply->error ? reply->error : -EIO);
 	else
 		request_written(op->request, reply->count);
+	guest_again_changed(op->node, true);
 }
 
 /* Copies a part; the caller asks again for the rest. */
@@ -327,26 +318,28 @@ void guestfs_copy(struct request *request, struct handle *from, uint64_t offset,
 {
 	struct guest_op *op;
 
-	if (is_stale(file_of(from))) {
-		request_error(request, -EIO);
+	/* By read and write then, which open what is lost again. */
+	if (guestfile_stale(guestfile_of(from)) || guestfile_stale(guestfile_of(to))) {
+		request_error(request, -EXDEV);
 		return;
 	}
 	op = start(request, to, FILE_COPY, copied);
-	op->message.handle = file_of(from)->id;
+	op->message.handle = guestfile_of(from)->id;
 	op->message.offset = offset;
-	op->message.handle2 = file_of(to)->id;
+	op->message.handle2 = guestfile_of(to)->id;
 	op->message.offset2 = to_offset;
 	op->message.length = size < FILES_COPY_MAX ? (uint32_t)size : FILES_COPY_MAX;
-	send_file(op);
+	guest_again_send(op);
 }
 
 /* The last close. */
 void guestfs_release(struct handle *handle)
 {
-	struct guest_handle *file = file_of(handle);
+	struct guest_handle *file = guestfile_of(handle);
 
-	if (!is_stale(file))
-		guest_queue_close(guestfs_queue(node_of(handle)), file->id);
+	if (!guestfile_stale(file))
+		guest_queue_close(guestfs_queue(guestfile_node(handle)), file->id);
+	guest_again_closed(file);
 	LIST_REMOVE(file, entry);
 	handle_closed(handle);
 	text_done(&file->page);
@@ -370,14 +363,14 @@ static int count_entries(const void *data, size_t size)
 /* Answers with the page's entries from offset on. */
 static void answer_page(struct request *request, struct guest_handle *file, uint64_t offset)
 {
-	struct guest_node *node = node_of(&file->handle);
+	struct guest_node *node = guestfile_node(&file->handle);
 	const struct file_entry *found;
 	const char *raw;
 	char name[FILES_NAME_MAX + 1];
 	size_t position = 0;
 	struct entry entry;
 
-	for (uint64_t at = file->first; at < file->first + file->count; at++) {
+	for (uint64_t at = file->first_entry; at < file->first_entry + file->count; at++) {
 		files_entry_next(file->page.data, file->page.size, &position, &found, &raw);
 		if (at < offset)
 			continue;
@@ -409,9 +402,9 @@ static void page_read(struct guest_op *op, const struct file_reply *reply, const
 	text_consume(&file->page, file->page.size);
 	text_append(&file->page, data, size);
 	file->asked = op->asked;
-	file->first += file->count;
+	file->first_entry += file->count;
 	file->count = (uint64_t)count;
-	file->at_end = count == 0 || file->first + file->count >= ENTRIES_MAX;
+	file->at_end = count == 0 || file->first_entry + file->count >= ENTRIES_MAX;
 	guestfs_readdir(op->request, &file->handle, op->message.offset);
 }
 
@@ -425,11 +418,11 @@ static void reopened(struct guest_op *op, const struct file_reply *reply, const 
 		request_error(op->request, reply->error ? reply->error : -EIO);
 		return;
 	}
-	if (!is_stale(file))
+	if (!guestfile_stale(file))
 		guest_queue_close(op->queue, file->id);
 	file->id = reply->handle;
 	file->connection = op->queue->connection;
-	file->first = file->count = 0;
+	file->first_entry = file->count = 0;
 	file->at_end = file->lost = false;
 	guestfs_readdir(op->request, &file->handle, op->message.offset);
 }
@@ -451,7 +444,7 @@ static void answer_dots(struct request *request, struct guest_node *node, uint64
 /* Opens the directory anew, to list it from its beginning up to where the request goes on. */
 static void reopen(struct request *request, struct guest_handle *file, uint64_t offset)
 {
-	struct guest_node *node = node_of(&file->handle);
+	struct guest_node *node = guestfile_node(&file->handle);
 	struct guest_op *op = guest_op_new(guestfs_queue(node), request, node, FILE_OPENDIR, reopened);
 
 	op->message.offset = offset;
@@ -464,24 +457,24 @@ static void reopen(struct request *request, struct guest_handle *file, uint64_t 
  * back may want a page that is gone, and a lost connection took the open directory with it. */
 void guestfs_readdir(struct request *request, struct handle *handle, uint64_t offset)
 {
-	struct guest_handle *file = file_of(handle);
+	struct guest_handle *file = guestfile_of(handle);
 	struct guest_op *op;
 
-	if (file->first == 0)
-		file->first = FIRST_OFFSET;
-	bool back = offset < FIRST_OFFSET ? file->first + file->count > FIRST_OFFSET
-					  : offset < file->first;
-	if (back || file->lost || is_stale(file)) {
+	if (file->first_entry == 0)
+		file->first_entry = FIRST_OFFSET;
+	bool back = offset < FIRST_OFFSET ? file->first_entry + file->count > FIRST_OFFSET
+					  : offset < file->first_entry;
+	if (back || file->lost || guestfile_stale(file)) {
 		reopen(request, file, offset);
 	} else if (offset < FIRST_OFFSET) {
-		answer_dots(request, node_of(handle), offset);
-	} else if (offset < file->first + file->count) {
+		answer_dots(request, guestfile_node(handle), offset);
+	} else if (offset < file->first_entry + file->count) {
 		answer_page(request, file, offset);
 	} else if (file->at_end) {
 		request_dir_done(request);
 	} else {
 		op = start(request, handle, FILE_READDIR, page_read);
 		op->message.offset = offset;
-		send_file(op);
+		guest_again_send(op);
 	}
 }

@@ -9,6 +9,42 @@
 #include "fs/control.h"
 #include "fs/guestop.h"
 
+/*
+ * An open file or directory. Of a directory it keeps the page that was read last: `first_entry` is the
+ * offset of the page's first entry. Offsets 0 and 1 are "." and "..", the guest's entries follow.
+ */
+struct guest_handle {
+	struct handle handle;		/* control is NULL */
+	LIST_ENTRY(guest_handle) entry;	/* of its node's */
+	uint64_t id;			/* the transport's */
+	unsigned connection;		/* that it is of */
+	int flags;			/* of open(2); handle.flags are those of the last request, which
+					   the kernel makes up when it writes pages */
+	struct text page;
+	uint64_t first_entry, count;	/* of the page's entries */
+	bool at_end;
+	bool lost;			/* a page went by unseen */
+	struct guest_moment asked;	/* when the page was */
+	/* of a file; see guestagain.h */
+	unsigned first;			/* connection, of the open(2) */
+	bool stale;			/* what is there now is another file */
+	bool told;			/* an fsync that writes may be lost */
+	struct guest_op_list waiting;	/* for it to be opened again */
+	struct guest_op *opening;	/* that does so; NULL: none */
+	struct guest_op *looking;	/* that looks at it; NULL: none */
+	unsigned look_changes;		/* the node's, when that was sent */
+	TAILQ_ENTRY(guest_handle) look;	/* in the list of those to look at */
+	bool listed;
+	uint64_t used;			/* ns: when last */
+	bool known;			/* nothing was changed since `seen` */
+	struct file_attr seen;
+};
+
+struct guest_handle *guestfile_of(struct handle *handle);
+struct guest_node *guestfile_node(struct handle *handle);
+/* The connection over which it was opened is gone. */
+bool guestfile_stale(const struct guest_handle *file);
+
 /* The transport's number of one open file of the node, of one that can be written when asked
  * for; 0 when none is open. */
 uint64_t guestfile_any(struct guest_node *node, bool writable);

@@ -7,10 +7,12 @@
 #include <string.h>
 
 #include "backends/base/memory.h"
+#include "fs/guestagain.h"
 #include "fs/guestfile.h"
 #include "fs/guestop.h"
 #include "fs/instance.h"
 #include "fs/kernel.h"
+#include "fs/mount.h"
 
 struct guestfs {
 	struct guest_queue queue;
@@ -60,6 +62,7 @@ struct guestfs *guestfs_new(struct instance *instance)
 		free(fs);
 		return NULL;
 	}
+	fs->queue.looks = guest_looks_new(pool_mount(instance->pool)->loop);
 	return fs;
 }
 
@@ -71,6 +74,8 @@ void guestfs_free(struct guestfs *fs)
 	struct guest_node *root = fs->root;
 	guest_queue_set(&fs->queue, GUEST_GONE);
 	fs->root = NULL;
+	guest_looks_free(fs->queue.looks);
+	fs->queue.looks = NULL;
 	guest_tree_clear(&fs->tree);
 	object_unref(&root->object);
 }

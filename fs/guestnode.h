@@ -61,6 +61,10 @@ struct guest_node {
 	bool linked;			/* another name leads to the same file */
 	struct guest_belief belief;
 	LIST_HEAD(, guest_handle) handles;
+	unsigned changes;		/* made here */
+	/* Connections, counted from 1, over which bytes were written that were not synced: the last one, and
+	 * the one before that. 0: none. */
+	unsigned unsynced, unsynced_before;
 };
 
 /* The root, with a reference for the caller. NULL where no object can be had. */

@@ -18,6 +18,7 @@
 #include "fs/request.h"
 
 struct guest_op;
+struct guest_looks;
 struct guest_queue;
 struct shim;
 
@@ -62,6 +63,7 @@ struct guest_queue {
 	unsigned count;			/* in both lists */
 	struct guest_op_list sent, held;
 	struct guest_cache cache;
+	struct guest_looks *looks;	/* of guestagain.h; NULL: nothing is looked at */
 };
 
 void guest_queue_init(struct guest_queue *queue, struct shim *shim);

@@ -7,8 +7,10 @@ import contextlib
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import tempfile
+import threading
 import unittest
 
 import harness
@@ -114,3 +116,89 @@ class DropbearFilesTest(FilesTest):
         home = directory / "home"
         home.mkdir()
         return harness.ssh_pool(cls.sshd, files=home, **cls.keys)
+
+
+class Proxy:
+    """Stands between poolfs and the server: holds new connections back, or cuts them all."""
+
+    def __init__(self, port):
+        self.target = ("127.0.0.1", port)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.open = threading.Event()
+        self.sockets = []
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                self.sockets.append(client)
+                threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client):
+        self.open.wait()
+        with contextlib.suppress(OSError):
+            server = socket.create_connection(self.target)
+            self.sockets.append(server)
+            threading.Thread(target=self.carry, args=(client, server), daemon=True).start()
+            self.carry(server, client)
+
+    @staticmethod
+    def carry(one, other):
+        with contextlib.suppress(OSError):
+            while data := one.recv(65536):
+                other.sendall(data)
+        with contextlib.suppress(OSError):
+            other.shutdown(socket.SHUT_RDWR)
+        for end in (one, other):
+            end.close()
+
+    def cut(self):
+        self.open.clear()
+        for end in self.sockets:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        self.sockets.clear()
+
+    def stop(self):
+        self.open.set()
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.cut()
+
+
+def servers(sshd):
+    """The processes of the server that serve connections."""
+    parents = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                state, parent = text(entry / "stat").rsplit(")", 1)[1].split()[:2]
+                if state != "Z":
+                    parents[int(entry.name)] = int(parent)
+    found = {sshd.pid()}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {sshd.pid()}
+
+
+class LoggedServer:
+    """For a FilesTest: a server that writes down what it was asked to do."""
+
+    @classmethod
+    def configure(cls):
+        program = "/usr/lib/openssh/sftp-server"
+        if not os.path.exists(program):
+            raise unittest.SkipTest("no sftp-server that is a program of its own")
+        cls.requests = tempfile.NamedTemporaryFile(prefix="poolfs-requests.")
+        cls.addClassCleanup(cls.requests.close)
+        os.environ["SSHD_SFTP"] = f"{program} -e -l DEBUG3 2>>{cls.requests.name}"
+        try:
+            return super().configure()
+        finally:
+            del os.environ["SSHD_SFTP"]
+
+    def asked(self):
+        """What the server has written down since the last time."""
+        return self.requests.read().decode(errors="replace")

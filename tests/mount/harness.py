@@ -82,7 +82,8 @@ def sh(script, shell="sh", check=True, timeout=PATIENCE, **more):
     done = subprocess.run([shell, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           timeout=timeout, text=True, **more)
     if check and done.returncode != 0:
-        raise AssertionError(f"{script!r}: status {done.returncode}: {done.stderr}")
+        raise AssertionError(f"{script!r}: status {done.returncode}: "
+                             f"{done.stdout[-1000:]}{done.stderr}")
     return done.stdout
 
 

@@ -9,7 +9,6 @@ import random
 import struct
 import subprocess
 import sys
-import tempfile
 
 import guestfiles
 import harness
@@ -18,25 +17,8 @@ from harness import read, sh, text, wait_for, write
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Logged(guestfiles.FilesTest):
-    """A server that writes down what it was asked to do."""
-
-    @classmethod
-    def configure(cls):
-        cls.requests = tempfile.NamedTemporaryFile(prefix="poolfs-requests.")
-        cls.addClassCleanup(cls.requests.close)
-        if not os.path.exists("/usr/lib/openssh/sftp-server"):
-            raise harness.unittest.SkipTest("no sftp-server that is a program of its own")
-        os.environ["SSHD_SFTP"] = ("/usr/lib/openssh/sftp-server -e -l DEBUG3 "
-                                   f"2>>{cls.requests.name}")
-        try:
-            return super().configure()
-        finally:
-            del os.environ["SSHD_SFTP"]
-
-    def asked(self):
-        """What the server has written down since the last time."""
-        return self.requests.read().decode(errors="replace")
+class Logged(guestfiles.LoggedServer, guestfiles.FilesTest):
+    """What the server does for us."""
 
     def test_fsync(self):
         fd = self.open("x", os.O_CREAT | os.O_RDWR)
