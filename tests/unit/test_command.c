@@ -76,6 +76,7 @@ void shim_stop(struct shim *shim)
 }
 
 /* What a test works with. */
+static uv_loop_t loop;
 static struct mount *mount;
 static struct config config;
 static struct config_pool pool_section;
@@ -97,11 +98,12 @@ static uint64_t look(uint64_t parent, const char *name)
 
 static int set_up(void **state)
 {
-	struct mount plan = { .config = &config, .mount_point = "/mnt" };
+	struct mount plan = { .loop = &loop, .config = &config, .mount_point = "/mnt" };
 	struct poolfs_err err;
 	struct record record;
 
 	log_open(false, LOG_LEVEL_ERROR);
+	uv_loop_init(&loop);
 	tables = kinds_tables(&kind);
 	pool_section = (struct config_pool){ .name = (char *)"web", .kind = &kind };
 	pool_section.values = values_new(tables);
@@ -125,7 +127,8 @@ static int tear_down(void **state)
 	object_table_free();
 	values_free(pool_section.values);
 	free(tables);
-	return 0;
+	uv_run(&loop, UV_RUN_DEFAULT);
+	return uv_loop_close(&loop);
 }
 
 static struct handle *open_file(uint64_t node, int flags)
