@@ -262,7 +262,7 @@ void pool_status_rows(struct pool *pool, struct text *text)
 	if (pool->failures_in_a_row == 0)
 		return;
 	text_escape(clean, sizeof(clean), pool->last_failure);
-	text_printf(text, "%s/ (no boot ended well since %u failed; the last: %s)\n", pool_name(pool),
+	text_printf(text, "%s/ (boots that failed in a row: %u; the last: %s)\n", pool_name(pool),
 		pool->failures_in_a_row, clean);
 }
 

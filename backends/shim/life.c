@@ -52,7 +52,9 @@ static void life_change(struct shim *shim, enum instance_state state, const char
 	free(life->reason);
 	life->reason = clean;
 	life->state = state;
-	journal_printf(shim, "%s%s%s", states_name(state), clean ? ": " : "", clean ? clean : "");
+	/* Its further lines are the console's, or stand in the log already. */
+	journal_printf(shim, "%s%s%.*s", states_name(state), clean ? ": " : "",
+		clean ? (int)strcspn(clean, "\n") : 0, clean ? clean : "");
 	/* The state may be the console's end: who follows it gets the last words first. */
 	sink_tell(&shim->console.spool, false);
 	sink_tell(&shim->journal.spool, false);

@@ -46,7 +46,7 @@ class Failures(harness.GuestTest):
         self.assertEqual(text(self.mount.path / pool / "pool.status").splitlines()[-4:],
                          ["boots 0", "boot_failures 1", "boot_failures_in_a_row 1",
                           "last_failure a: " + text(instance / "error").splitlines()[0]])
-        self.assertIn(f"{pool}/ (no boot ended well since 1 failed; the last: a: ",
+        self.assertIn(f"{pool}/ (boots that failed in a row: 1; the last: a: ",
                       text(self.mount.path / "status"))
         with self.assertRaises(OSError) as raised:
             write(instance / "cmd", "true")
