@@ -22,6 +22,7 @@
 #include "fs/fuse.h"
 #include "fs/mount.h"
 #include "fs/options.h"
+#include "fs/scan_console.h"
 #include "fs/tree.h"
 #include "fs/workdir.h"
 
@@ -377,6 +378,9 @@ int main(int argc, char **argv)
 		fprintf(stderr, "poolfs: no kind of machine is called %s; poolfs --backends lists them\n",
 			daemon.options.kind);
 		return 1;
+	case OPTIONS_SCAN_CONSOLE:
+		return scan_console(daemon.options.file, daemon.options.patterns,
+			daemon.options.titles);
 	case OPTIONS_CHECK:
 		return run(&daemon);
 	case OPTIONS_MOUNT:

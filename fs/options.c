@@ -20,10 +20,16 @@ static const struct {
 	{ 'c', "check", NULL, "check the configuration, mount nothing" },
 	{ 'b', "backends", NULL, "list the kinds of machines" },
 	{ 'k', "help-backend", "TYPE", "list the keys of a kind" },
+	{ 's', "scan-console", NULL, "print the crash reports of a saved console: [FILE]" },
+	{ 't', "title", NULL, "with --scan-console: only their titles" },
+	{ 'p', "crash-patterns", "FILE", "with --scan-console: patterns before poolfs' own" },
 	{ 'V', "version", NULL, "print the version" },
 	{ 'h', "help", NULL, "print this" },
 };
 #define COUNT (sizeof(table) / sizeof(*table))
+
+/* The options that have a short form. */
+static const char short_letters[] = "fdoVh";
 
 /* Joins mount options. */
 static void add_mount_option(struct options *options, const char *more)
@@ -58,6 +64,15 @@ static int take(struct options *options, int letter)
 		options->action = OPTIONS_HELP_BACKEND;
 		options->kind = optarg;
 		return 0;
+	case 's':
+		options->action = OPTIONS_SCAN_CONSOLE;
+		return 0;
+	case 't':
+		options->titles = true;
+		return 0;
+	case 'p':
+		options->patterns = optarg;
+		return 0;
 	case 'V':
 		options->action = OPTIONS_VERSION;
 		return 0;
@@ -69,12 +84,29 @@ static int take(struct options *options, int letter)
 	}
 }
 
+/* Takes the file of --scan-console. */
+static int check_scan(struct options *options, int rest, char **argv)
+{
+	if (rest > 1) {
+		fprintf(stderr, "poolfs: --scan-console takes one file, or standard input\n");
+		return -EINVAL;
+	}
+	options->file = rest == 1 ? argv[optind] : NULL;
+	return 0;
+}
+
 /* Checks that the arguments fit the action. */
 static int check(struct options *options, int argc, char **argv)
 {
 	int rest = argc - optind;
 	bool mounts = options->action == OPTIONS_MOUNT;
 
+	if (options->action != OPTIONS_SCAN_CONSOLE && (options->titles || options->patterns)) {
+		fprintf(stderr, "poolfs: --title and --crash-patterns go with --scan-console\n");
+		return -EINVAL;
+	}
+	if (options->action == OPTIONS_SCAN_CONSOLE)
+		return check_scan(options, rest, argv);
 	if (options->action > OPTIONS_CHECK)
 		return 0;
 	if (rest < (mounts ? 2 : 1) || rest > 2) {
@@ -101,8 +133,7 @@ int options_parse(int argc, char **argv, struct options *options)
 		longs[i] = (struct option){ .name = table[i].name ? table[i].name : "mount-options",
 			.has_arg = table[i].argument ? required_argument : no_argument,
 			.val = table[i].letter };
-		/* Some options have a long form only. */
-		if (strchr("fdoVh", table[i].letter))
+		if (strchr(short_letters, table[i].letter))
 			sprintf(letters + strlen(letters), "%c%s", table[i].letter,
 				table[i].argument ? ":" : "");
 	}
@@ -127,7 +158,7 @@ void options_help(void)
 
 		if (!table[i].name)
 			snprintf(left, sizeof(left), "-%c %s", table[i].letter, argument);
-		else if (strchr("cbk", table[i].letter))
+		else if (!strchr(short_letters, table[i].letter))
 			snprintf(left, sizeof(left), "    --%s %s", table[i].name, argument);
 		else
 			snprintf(left, sizeof(left), "-%c, --%s %s", table[i].letter, table[i].name, argument);

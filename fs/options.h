@@ -13,6 +13,7 @@ enum options_action {
 	OPTIONS_CHECK,		/* --check: config is set, mount_point may be */
 	OPTIONS_BACKENDS,
 	OPTIONS_HELP_BACKEND,	/* kind is set */
+	OPTIONS_SCAN_CONSOLE,	/* file may be set */
 	OPTIONS_HELP,
 	OPTIONS_VERSION,
 };
@@ -21,7 +22,10 @@ struct options {
 	enum options_action action;
 	bool foreground;
 	bool debug;
+	bool titles;		/* --title */
 	const char *config, *mount_point, *kind;
+	const char *file;	/* to be scanned; NULL: standard input */
+	const char *patterns;	/* --crash-patterns; NULL: none */
 	char *mount_options;	/* all -o, joined by commas; NULL: none */
 };
 
