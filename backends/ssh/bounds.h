@@ -27,6 +27,16 @@
 /* The same, however many other answers come. */
 #define LIMIT_EVER	240000u
 
+/* Lanes (lanes.h). Many at once are few more processes for the machine; a Dropbear server takes 5
+ * connections from one address that are not logged in (MAX_UNAUTH_PER_IP). */
+#define LIMIT_LANES	8u	/* are made as soon as commands wait */
+#define LIMIT_LANES_EVER 64u	/* when commands that do not end have those */
+#define LIMIT_LANES_LOGIN 3u	/* log in at a time */
+#define LIMIT_LANE_WAIT	1000u	/* none has become free for so long: more */
+#define LIMIT_LANE_IDLE	30000u	/* then it ends */
+#define LIMIT_LANE_HELD	16384u	/* bytes that were received: more wait for signals to be sent */
+#define LIMIT_LANE_RETRY 16000u	/* one that failed is tried again after this time at most */
+
 /* A refused channel is asked for again after this time at most, and when another one closed. */
 #define LIMIT_RETRY	1000u
 

@@ -73,6 +73,8 @@ static void open_refused(struct channels *channels)
  * wanted at the login, and when something is to be killed. */
 static bool next_kind(struct channels *channels)
 {
+	if (channels->serial && channels->used)
+		return false;
 	if (channels->want_control == CHANNELS_WANTED && !channels->control)
 		channels->kind = CHANNELS_CONTROL;
 	else if (channels->want_files == CHANNELS_WANTED && !channels->files &&

@@ -42,6 +42,8 @@ struct channels {
 	unsigned retry_delay;		/* milliseconds; doubles with each refusal */
 	uint64_t now;			/* uv_now of this turn */
 	unsigned used;			/* channels that commands have */
+	bool serial;			/* one channel at a time: none is opened while one is used */
+	bool cut;			/* a command's channel was closed before the command ended */
 	TAILQ_HEAD(, channels_closing) closing;
 };
 

@@ -140,6 +140,12 @@ bool control_works(const struct control *control)
 	return control->posix && control->failures < CONTROL_FAILURES;
 }
 
+/* Whether requests wait. */
+bool control_busy(const struct control *control)
+{
+	return !TAILQ_EMPTY(&control->requests);
+}
+
 /* The first line: the login's shell knows what a POSIX shell does. */
 static void take_login(struct control *control)
 {

@@ -72,6 +72,8 @@ bool control_turn(struct control *control);
 void control_clock(struct control *control);
 /* Whether signals can be sent, now or when there is room for the shell. */
 bool control_works(const struct control *control);
+/* Whether it was asked for something that is not done. */
+bool control_busy(const struct control *control);
 /* Sends a signal, or 0: only counts. SIGKILL is repeated until nothing is left. done: may be NULL;
  * else called once, on a later turn. */
 void control_signal(struct control *control, const struct control_target *target, int signal,

@@ -336,8 +336,10 @@ static void send_size(struct transport_run *run)
 /* Ends an abandoned run. */
 static bool step_stop(struct transport_run *run)
 {
-	if (run->step >= STEP_STARTING)
+	if (run->step >= STEP_STARTING) {
 		run_kill_left(run);
+		run->exec->channels->cut |= run->channel != NULL;
+	}
 	run_end(run, RUN_STOPPED, 255);
 	return true;
 }
@@ -375,7 +377,7 @@ static bool start_queued(struct exec *exec)
 	LIBSSH2_CHANNEL *channel;
 	bool moved = false;
 
-	while ((run = TAILQ_FIRST(&exec->queued)) && !exec->session->lost) {
+	while (!exec->aside && (run = TAILQ_FIRST(&exec->queued)) && !exec->session->lost) {
 		exec->channels->needed = true;
 		if (!exec->channels->spare)
 			channels_turn(exec->channels);
@@ -391,7 +393,7 @@ static bool start_queued(struct exec *exec)
 			run_end(run, RUN_LOST, 255);
 		moved = true;
 	}
-	exec->channels->needed = TAILQ_FIRST(&exec->queued) != NULL;
+	exec->channels->needed = !exec->aside && TAILQ_FIRST(&exec->queued);
 	return moved;
 }
 
@@ -421,6 +423,50 @@ bool exec_turn(struct exec *exec)
 		moved |= run_turn(run);
 	}
 	return moved;
+}
+
+/* Counts. */
+unsigned exec_queued(const struct exec *exec, unsigned limit)
+{
+	const struct transport_run *run;
+	unsigned count = 0;
+
+	TAILQ_FOREACH(run, &exec->queued, link)
+		if (count++ == limit)
+			return limit;
+	return count;
+}
+
+/* Moves the first one. */
+void exec_give(struct exec *exec, struct exec *to)
+{
+	struct transport_run *run = TAILQ_FIRST(&exec->queued);
+
+	TAILQ_REMOVE(&exec->queued, run, link);
+	TAILQ_INSERT_TAIL(&to->queued, run, link);
+	run->exec = to;
+}
+
+/* Moves what this connection is not needed for. */
+void exec_return(struct exec *exec, struct exec *to)
+{
+	struct transport_run *run, *next;
+
+	while ((run = TAILQ_LAST(&exec->queued, exec_list))) {
+		TAILQ_REMOVE(&exec->queued, run, link);
+		TAILQ_INSERT_HEAD(&to->queued, run, link);
+		run->exec = to;
+	}
+	for (run = TAILQ_FIRST(&exec->active); run; run = next) {
+		next = TAILQ_NEXT(run, link);
+		if (run->step != STEP_LEFT)
+			continue;
+		TAILQ_REMOVE(&exec->active, run, link);
+		exec->active_count--;
+		TAILQ_INSERT_TAIL(&to->active, run, link);
+		to->active_count++;
+		run->exec = to;
+	}
 }
 
 /* Ends all that there are; not those that a callback adds meanwhile. */

@@ -30,6 +30,7 @@ struct exec {
 	struct exec_list queued;	/* wait for a channel, in order */
 	struct exec_list active;	/* have one, or had one and left processes behind */
 	unsigned active_count;
+	bool aside;			/* queued runs are not for this connection: see exec_give */
 	unsigned char *buffer;		/* output on its way */
 };
 
@@ -52,6 +53,13 @@ bool exec_turn(struct exec *exec);
 size_t exec_portion(const struct exec *exec, size_t waiting);
 /* Now and then: looks whether what commands left behind has ended. */
 void exec_clock(struct exec *exec);
+/* How many runs are queued; counts up to limit only. */
+unsigned exec_queued(const struct exec *exec, unsigned limit);
+/* Moves the run that waits longest to another connection, which starts it. */
+void exec_give(struct exec *exec, struct exec *to);
+/* Gives another connection the runs that need this one no more, or not yet: the queued ones, which
+ * come first there, and those whose channel is closed. */
+void exec_return(struct exec *exec, struct exec *to);
 /* Ends every run as lost. The channels go with the session. */
 void exec_lose(struct exec *exec);
 

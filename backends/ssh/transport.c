@@ -14,14 +14,11 @@
 #include <uv.h>
 
 #include "backends/base/memory.h"
-#include "backends/ssh/channels.h"
+#include "backends/ssh/connection.h"
 #include "backends/ssh/control.h"
 #include "backends/ssh/files.h"
 #include "backends/ssh/hostkey.h"
-#include "backends/ssh/bounds.h"
-#include "backends/ssh/login.h"
-#include "backends/ssh/exec.h"
-#include "backends/ssh/session.h"
+#include "backends/ssh/lanes.h"
 #include "backends/ssh/sftp.h"
 #include "backends/transport.h"
 
@@ -45,15 +42,12 @@ struct transport {
 	bool again;			/* connect was called before the end was over */
 	char *user, *key, *directory;
 	uint64_t keepalive;		/* milliseconds */
-	uint64_t asked;			/* when a sign of life was last asked for */
 	struct hostkey hostkey;
-	struct session session;
-	struct login login;
-	struct channels channels;
+	struct connection main;
+	struct lanes lanes;
 	struct control control;
 	struct sftp sftp;
 	struct files files;
-	struct exec exec;
 };
 
 static void begin(struct transport *transport);
@@ -69,46 +63,13 @@ static void pass_log(void *data, const char *message)
 	transport->events->log(transport->data, message);
 }
 
-/* The name is resolved. */
-static void wire_resolved(void *data)
-{
-	struct transport *transport = data;
-
-	login_enter(&transport->login, LOGIN_CONNECT);
-}
-
-/* The socket is connected. */
-static void wire_connected(void *data)
-{
-	struct transport *transport = data;
-
-	login_enter(&transport->login, LOGIN_HANDSHAKE);
-	wake(transport);
-}
-
-/* The wire ended. What came before is still worked off, in the next turn. */
-static void wire_closed(void *data, const char *reason)
-{
-	struct transport *transport = data;
-
-	strncpy(transport->session.ended, reason, sizeof(transport->session.ended) - 1);
-	wake(transport);
-}
-
-static const struct wire_events wire_events = {
-	.resolved = wire_resolved,
-	.connected = wire_connected,
-	.input = wake,
-	.closed = wire_closed,
-};
-
 /* Sets all parts' clocks. */
 static void set_clocks(struct transport *transport)
 {
 	uint64_t now = uv_now(transport->loop);
 
-	transport->login.now = now;
-	transport->channels.now = now;
+	connection_set_clocks(&transport->main);
+	transport->lanes.now = now;
 	transport->control.now = now;
 	transport->sftp.now = now;
 }
@@ -116,52 +77,37 @@ static void set_clocks(struct transport *transport)
 /* Commands work. */
 static void go_up(struct transport *transport)
 {
-	login_enter(&transport->login, LOGIN_DONE);
+	login_enter(&transport->main.login, LOGIN_DONE);
 	transport->state = STATE_UP;
-	transport->channels.want_files = CHANNELS_WANTED;
-	transport->asked = uv_now(transport->loop);
+	transport->main.channels.want_files = CHANNELS_WANTED;
+	lanes_begin(&transport->lanes);
+	transport->main.asked = uv_now(transport->loop);
 	transport->events->up(transport->data);
 }
 
 /* One round: everyone takes what is there. True when anything moved. */
-static bool serve_once(struct transport *transport)
+static bool serve_once(void *data)
 {
-	struct wire *wire = transport->session.wire;
-	size_t before = wire_waiting(wire);
+	struct transport *transport = data;
+	struct session *session = &transport->main.session;
 	bool moved = false;
-	char none;
 
-	wire_allow(wire, exec_portion(&transport->exec, wire_waiting(wire)));
-	channels_turn(&transport->channels);
-	/* Without other channels, this one makes libssh2 take what the server says. */
-	if (transport->channels.spare && !transport->session.lost)
-		session_result(&transport->session,
-			libssh2_channel_read(transport->channels.spare, &none, 1));
+	connection_take(&transport->main);
 	moved |= control_turn(&transport->control);
-	if (transport->state == STATE_CONNECTING && transport->channels.spare &&
+	if (transport->state == STATE_CONNECTING && transport->main.channels.spare &&
 		transport->control.settled)
 		go_up(transport);
-	if (transport->state == STATE_UP && !transport->session.lost) {
+	if (transport->state == STATE_UP && !session->lost) {
 		moved |= sftp_turn(&transport->sftp);
-		moved |= exec_turn(&transport->exec);
+		moved |= exec_turn(&transport->main.exec);
 	}
-	return moved || wire_waiting(wire) != before;
-}
-
-/* Rounds, until nothing moves any more. */
-static void serve(struct transport *transport)
-{
-	struct session *session = &transport->session;
-
-	while (!session->lost && serve_once(transport))
-		if (wire_queued(session->wire) >= LIMIT_OUTPUT)
-			wire_flush(session->wire);
+	return moved;
 }
 
 /* Ends the connection: runs, requests, then `down`. */
 static void end(struct transport *transport)
 {
-	struct session *session = &transport->session;
+	struct session *session = &transport->main.session;
 	bool tell = !transport->dropped;
 
 	transport->state = STATE_DOWN;
@@ -169,13 +115,12 @@ static void end(struct transport *transport)
 	transport->ending = true;
 	uv_timer_stop(&transport->clock);
 	uv_timer_stop(&transport->retry);
-	login_done(&transport->login);
-	exec_lose(&transport->exec);
+	lanes_lose(&transport->lanes);
+	exec_lose(&transport->main.exec);
 	control_lose(&transport->control);
 	files_lose(&transport->files, session->error);
 	sftp_done(&transport->sftp);
-	channels_done(&transport->channels);
-	session_end(session);
+	connection_end(&transport->main);
 	transport->ending = false;
 	if (transport->again && !transport->freed)
 		begin(transport);
@@ -200,14 +145,13 @@ static void handle_closed(uv_handle_t *handle)
 /* Frees everything, without callbacks. */
 static void destroy(struct transport *transport)
 {
-	transport->session.lost = true;
-	login_done(&transport->login);
-	exec_done(&transport->exec);
+	transport->main.session.lost = true;
+	lanes_done(&transport->lanes);
+	exec_done(&transport->main.exec);
 	control_free(&transport->control);
 	files_done(&transport->files);
 	sftp_done(&transport->sftp);
-	channels_done(&transport->channels);
-	session_end(&transport->session);
+	connection_end(&transport->main);
 	uv_close((uv_handle_t *)&transport->turn, handle_closed);
 	uv_close((uv_handle_t *)&transport->clock, handle_closed);
 	uv_close((uv_handle_t *)&transport->retry, handle_closed);
@@ -222,32 +166,27 @@ static void retry(uv_timer_t *timer)
 /* Sets the alarm for that. */
 static void set_retry(struct transport *transport)
 {
-	uint64_t now = uv_now(transport->loop), at = transport->channels.retry_at;
+	uint64_t now = uv_now(transport->loop), at = transport->main.channels.retry_at;
 
-	if (transport->channels.refused)
+	if (transport->main.channels.refused)
 		uv_timer_start(&transport->retry, retry, at > now ? at - now : 1, 0);
 }
 
 /* Moves a connection on. */
 static void turn_connection(struct transport *transport)
 {
-	struct session *session = &transport->session;
+	struct session *session = &transport->main.session;
 
 	set_clocks(transport);
-	if (session->wire && transport->login.step < LOGIN_SESSION) {
-		wire_allow(session->wire, SIZE_MAX);
-		login_turn(&transport->login);
-		if (transport->login.step == LOGIN_SESSION)
-			control_begin(&transport->control);
-	}
-	if (transport->login.step >= LOGIN_SESSION && !session->lost)
-		serve(transport);
+	if (connection_login(&transport->main))
+		control_begin(&transport->control);
+	if (transport->main.login.step >= LOGIN_SESSION)
+		connection_serve(&transport->main, serve_once, transport);
+	if (transport->state == STATE_UP)
+		lanes_turn(&transport->lanes);
 	set_retry(transport);
-	if (*session->ended)
-		session_lose(session, false, "%s", session->ended);
 	files_turn(&transport->files);
-	if (session->wire)
-		wire_flush(session->wire);
+	connection_flush(&transport->main);
 	if (session->lost)
 		end(transport);
 }
@@ -262,7 +201,7 @@ static void turn(uv_idle_t *idle)
 	if (transport->state != STATE_DOWN) {
 		turn_connection(transport);
 	} else {
-		exec_lose(&transport->exec);
+		exec_lose(&transport->main.exec);
 		files_turn(&transport->files);
 	}
 	transport->busy = false;
@@ -283,16 +222,16 @@ static void wake(void *data)
  * every answer in memory. */
 static void keep_alive(struct transport *transport)
 {
-	struct session *session = &transport->session;
+	struct session *session = &transport->main.session;
 	uint64_t now = uv_now(transport->loop), silent = now - wire_heard(session->wire);
 	int next;
 
 	if (silent >= 2 * transport->keepalive)
 		return session_lose(session, false, "nothing was heard from the machine for %u "
 			"seconds", (unsigned)(silent / 1000));
-	if (silent < transport->keepalive || now - transport->asked < transport->keepalive / 2)
+	if (silent < transport->keepalive || now - transport->main.asked < transport->keepalive / 2)
 		return;
-	transport->asked = now;
+	transport->main.asked = now;
 	if (transport->sftp.state == SFTP_READY && !transport->sftp.outstanding)
 		sftp_ping(&transport->sftp);
 	else
@@ -305,15 +244,16 @@ static void tick(uv_timer_t *timer)
 {
 	struct transport *transport = timer->data;
 
-	if (transport->state == STATE_DOWN || transport->session.lost)
+	if (transport->state == STATE_DOWN || transport->main.session.lost)
 		return;
 	set_clocks(transport);
-	login_clock(&transport->login);
-	if (transport->login.step >= LOGIN_SESSION)
+	login_clock(&transport->main.login);
+	if (transport->main.login.step >= LOGIN_SESSION)
 		control_clock(&transport->control);
 	if (transport->state == STATE_UP) {
 		sftp_clock(&transport->sftp);
-		exec_clock(&transport->exec);
+		exec_clock(&transport->main.exec);
+		lanes_clock(&transport->lanes);
 		keep_alive(transport);
 	}
 }
@@ -321,23 +261,12 @@ static void tick(uv_timer_t *timer)
 /* Begins a connection to the address that is set. */
 static void begin(struct transport *transport)
 {
-	struct wire_target target = { transport->hostkey.host, transport->hostkey.port };
-	struct session *session = &transport->session;
-
 	transport->again = false;
 	transport->state = STATE_CONNECTING;
-	session->lost = session->fatal = false;
-	session->error = 0;
-	session->ended[0] = '\0';
 	transport->files.connected = true;
 	uv_timer_start(&transport->clock, tick, CLOCK_MS, CLOCK_MS);
 	set_clocks(transport);
-	login_enter(&transport->login, LOGIN_RESOLVE);
-	int error = wire_new(transport->loop, &target, &wire_events, transport, &session->wire);
-
-	if (error)
-		session_lose(session, true, "%s cannot be the name of a machine: %s", target.host,
-			uv_strerror(error));
+	connection_begin(&transport->main);
 }
 
 /* .connect */
@@ -359,7 +288,7 @@ static void transport_disconnect(struct transport *transport)
 	if (transport->state == STATE_DOWN)
 		return;
 	transport->dropped = true;
-	session_lose(&transport->session, false, "disconnected");
+	session_lose(&transport->main.session, false, "disconnected");
 }
 
 /* SFTP is there, or known to be absent. */
@@ -392,26 +321,23 @@ static int read_values(struct transport *transport, const struct poolfs_values *
 /* Makes the parts. */
 static void init_parts(struct transport *transport)
 {
-	struct session *session = &transport->session;
+	struct session *session = &transport->main.session;
 
 	session->wake = wake;
 	session->log = pass_log;
 	session->data = transport;
-	transport->login.session = session;
-	transport->login.hostkey = &transport->hostkey;
-	transport->login.user = transport->user;
-	transport->login.key = transport->key;
-	channels_init(&transport->channels, session);
-	sftp_init(&transport->sftp, session, &transport->channels, transport->directory);
+	connection_init(&transport->main, transport->loop);
+	transport->main.login.hostkey = &transport->hostkey;
+	transport->main.login.user = transport->user;
+	transport->main.login.key = transport->key;
+	sftp_init(&transport->sftp, session, &transport->main.channels, transport->directory);
 	transport->sftp.ready = sftp_ready;
 	transport->sftp.data = transport;
 	files_init(&transport->files, session, &transport->sftp);
-	control_init(&transport->control, session, &transport->channels);
-	transport->exec.session = session;
-	transport->exec.channels = &transport->channels;
-	transport->exec.control = &transport->control;
-	transport->exec.directory = transport->directory;
-	exec_init(&transport->exec);
+	control_init(&transport->control, session, &transport->main.channels);
+	transport->main.exec.control = &transport->control;
+	transport->main.exec.directory = transport->directory;
+	lanes_init(&transport->lanes, &transport->main, transport->keepalive);
 }
 
 /* .new */
@@ -451,8 +377,9 @@ static void transport_free(struct transport *transport)
 	if (!transport || transport->freed)
 		return;
 	transport->freed = true;
-	transport->session.muted = true;
-	session_lose(&transport->session, false, "freed");
+	transport->main.session.muted = true;
+	lanes_mute(&transport->lanes);
+	session_lose(&transport->main.session, false, "freed");
 	if (!transport->busy)
 		destroy(transport);
 }
@@ -461,7 +388,7 @@ static void transport_free(struct transport *transport)
 static struct transport_run *transport_run(struct transport *transport,
 	const struct transport_command *command, const struct transport_run_events *events, void *data)
 {
-	return exec_add(&transport->exec, command, events, data);
+	return exec_add(&transport->main.exec, command, events, data);
 }
 
 /* .file */

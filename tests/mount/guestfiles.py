@@ -6,15 +6,13 @@ its own, seen from both sides: `here` through the mount, `there` on the server.
 import contextlib
 import os
 import pathlib
-import shutil
 import socket
-import subprocess
 import tempfile
 import threading
 import unittest
 
 import harness
-from harness import read, sh, text, wait_for
+from harness import read, text
 
 
 class FilesTest(harness.SshTest):
@@ -57,65 +55,6 @@ class FilesTest(harness.SshTest):
         data = read(self.there / name)
         self.assertEqual(read(self.here / name), data)
         return data
-
-
-class Dropbear:
-    """Dropbear on loopback. It reads the login's home, so it gets a mount namespace with another one."""
-
-    def __init__(self, directory):
-        self.directory = pathlib.Path(directory)
-        if os.getuid() != 0 or not shutil.which("dropbear", path=os.environ["PATH"] + ":/usr/sbin"):
-            raise unittest.SkipTest("no Dropbear, or not root")
-        if not os.path.exists("/usr/lib/sftp-server"):
-            raise unittest.SkipTest("no sftp-server where Dropbear looks for it")
-        key = self.directory / "host_key"
-        sh(f"ssh-keygen -q -t ed25519 -N '' -f {self.directory}/id; "
-           f"dropbearkey -t ed25519 -f {key} >{key}.out; "
-           f"mkdir {self.directory}/login; mkdir -m 700 {self.directory}/login/.ssh; "
-           f"cp {self.directory}/id.pub {self.directory}/login/.ssh/authorized_keys; "
-           f"chmod 600 {self.directory}/login/.ssh/authorized_keys")
-        self.port = self.start(key)
-        public = next(line for line in text(f"{key}.out").splitlines() if line.startswith("ssh-"))
-        (self.directory / "known_hosts").write_text(
-            f"[127.0.0.1]:{self.port} {' '.join(public.split()[:2])}\n")
-
-    def start(self, key):
-        # Mounts of others must not live on in there after their end.
-        script = ("awk '$3 ~ /^fuse/ { print $2 }' /proc/self/mounts | xargs -r umount -l; "
-                  'mount --bind "$1/login" ~ && exec dropbear -F -E -s -m -r "$2" -p 127.0.0.1:"$3"')
-        for port in range(20000 + os.getpid() % 10000, 32000, 17):
-            log = open(self.directory / "log", "wb")
-            self.process = subprocess.Popen(
-                ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh",
-                 self.directory, key, str(port)], stdout=log, stderr=log, start_new_session=True)
-            log.close()
-            wait_for(lambda: self.process.poll() is not None or
-                     "Not backgrounding" in text(self.directory / "log"), "Dropbear")
-            if self.process.poll() is None and "Failed listening" not in text(self.directory / "log"):
-                return port
-            self.stop()
-        raise AssertionError("Dropbear did not start: " + text(self.directory / "log"))
-
-    def stop(self):
-        with contextlib.suppress(OSError):
-            self.process.terminate()
-        self.process.wait(harness.PATIENCE)
-
-
-class DropbearFilesTest(FilesTest):
-    """The same with another server."""
-
-    @classmethod
-    def configure(cls):
-        directory = pathlib.Path(tempfile.mkdtemp(prefix="poolfs-dropbear."))
-        try:
-            cls.sshd = Dropbear(directory)
-        except BaseException:
-            shutil.rmtree(directory, ignore_errors=True)
-            raise
-        home = directory / "home"
-        home.mkdir()
-        return harness.ssh_pool(cls.sshd, files=home, **cls.keys)
 
 
 class Proxy:

@@ -103,10 +103,12 @@ def processes_with(path):
 class Sshd:
     """An SSH server on loopback with its own keys, whose logins get us a plain shell."""
 
+    script = TOP / "tests/lib/sshd.sh"
+
     def __init__(self, directory, *config, home=None):
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        out = subprocess.run(["sh", TOP / "tests/lib/sshd.sh", "start", self.directory, *config],
+        out = subprocess.run(["sh", self.script, "start", self.directory, *config],
                              stdout=subprocess.PIPE, text=True, timeout=PATIENCE)
         if out.returncode == 77:
             raise unittest.SkipTest("no SSH server: " + out.stdout)
@@ -119,14 +121,19 @@ class Sshd:
         return int((self.directory / "pid").read_text())
 
     def stop(self):
-        subprocess.run(["sh", TOP / "tests/lib/sshd.sh", "stop", self.directory], timeout=PATIENCE,
-                       check=True)
+        subprocess.run(["sh", self.script, "stop", self.directory], timeout=PATIENCE, check=True)
         if self in STARTED:
             STARTED.remove(self)
 
     def abandon(self):
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Dropbear(Sshd):
+    """The same by Dropbear, for root only."""
+
+    script = TOP / "tests/lib/dropbear.sh"
 
 
 class Mount:
@@ -327,11 +334,12 @@ class SshTest(MountTest):
     """Instances of the pool `host`: logins on an SSH server of ours, which is fast to come up."""
 
     keys = {}
+    server = Sshd
     sshd_config = ()
 
     @classmethod
     def configure(cls):
-        cls.sshd = Sshd(tempfile.mkdtemp(prefix="poolfs-sshd."), *cls.sshd_config)
+        cls.sshd = cls.server(tempfile.mkdtemp(prefix="poolfs-sshd."), *cls.sshd_config)
         home = cls.sshd.directory / "home"
         home.mkdir(exist_ok=True)
         return ssh_pool(cls.sshd, **{"files": home, **cls.keys})

@@ -298,8 +298,11 @@ class OpenSsh(Calls, guestfiles.FilesTest):
     """OpenSSH's server."""
 
 
-class DropbearServer(Calls, guestfiles.DropbearFilesTest):
+class DropbearServer(Calls, guestfiles.FilesTest):
     """Dropbear with OpenSSH's sftp-server."""
+
+    server = harness.Dropbear
+    sshd_config = ()
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ class Endings:
     def test_output_is_there_before_the_status(self):
         size = 300000
         command = f"head -c {size} /dev/zero; printf last; printf late >&2; exit 9"
-        for run in self.many(lambda: self.quiet(command)):
+        for run in [self.quiet(command) for _ in range(20)]:
             self.assertEqual(text(run / "exit"), "9\n")
             self.assertEqual(os.stat(run / "output").st_size, size + 8)
             self.assertEqual(read(run / "stdout")[-4:], b"last")
@@ -158,9 +158,6 @@ class Endings:
 
 class OnServer(Endings, runs.HostRuns):
     """An OpenSSH server and this machine's shell."""
-
-    def many(self, start):
-        return [start() for _ in range(20)]
 
     def test_before_start(self):
         for verb, expected in (("signal USR1", None), ("stop", "stopped")):
@@ -230,16 +227,10 @@ class OnServer(Endings, runs.HostRuns):
 
 
 class OnGuest(Endings, runs.GuestRuns):
-    """
-    A virtual machine: busybox sh and Dropbear. One command is started after the other: Dropbear
-    2022.82 to 2024.85 close the connection when a command ends while another is being started.
-    """
+    """A virtual machine: busybox sh and Dropbear."""
 
     # There a command has ended when its shell has, whoever still holds the output.
     endless = {what: command for what, command in ENDLESS.items() if "holds the output" not in what}
-
-    def many(self, start):
-        return (start() for _ in range(5))
 
     def test_machine_that_ends(self):
         path = self.new("linux", "b")

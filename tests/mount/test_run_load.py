@@ -7,10 +7,12 @@ import harness
 import runs
 from harness import PATIENCE, text, wait_for, write
 
-# A user of its own: makes a run, starts it, follows it, and checks all that it got.
+# A user of its own: makes a run, starts it, follows it, and checks all that it got; so many times.
 USER = """
 set -e
+for round in $(seq $3); do
 r=$1/runs/u$2
+[ $round = 1 ] || rmdir $r
 mkdir $r
 printf 'x=%s; for i in 1 2 3 4 5; do echo out $x $i; echo err $x $i >&2; done; exit %s' \
 $2 $(($2 % 256)) >$r/cmd
@@ -19,23 +21,31 @@ $2 $(($2 % 256)) >$r/cmd
 [ "$(cat $r/stderr)" = "$(for i in 1 2 3 4 5; do echo err $2 $i; done)" ]
 [ "$(cat $r/exit)" = $(($2 % 256)) ]
 [ "$(cat $r/output | wc -l)" = 10 ]
+done
 """
 
 
-class AtOnce(runs.HostRuns):
-    """A server that takes ten commands at a time: the others wait for their turn."""
+class Users:
+    """For one instance on any kind of machine."""
 
-    sshd_config = ("MaxSessions 10",)
     users = 200
+    rounds = 1
 
     def test_many_processes(self):
-        users = [subprocess.Popen(["sh", "-c", USER, "sh", self.instance, str(n)],
-                                  stderr=subprocess.PIPE) for n in range(self.users)]
+        users = [subprocess.Popen(["sh", "-c", USER, "sh", self.instance, str(n),
+                                   str(self.rounds)], stderr=subprocess.PIPE) for n in range(self.users)]
         for n, user in enumerate(users):
             _, err = user.communicate(timeout=PATIENCE)
             self.assertEqual((user.returncode, err), (0, b""), n)
         self.assertEqual(sorted(os.listdir(self.instance / "runs")),
                          sorted(f"u{n}" for n in range(self.users)))
+        self.assertEqual(text(self.instance / "state"), "ready\n")
+
+
+class AtOnce(Users, runs.HostRuns):
+    """A server that takes ten commands at a time: the others wait for their turn."""
+
+    sshd_config = ("MaxSessions 10",)
 
     def test_more_than_the_server_takes(self):
         """Some that hold every place, and others that get one as they go."""
@@ -49,6 +59,21 @@ class AtOnce(runs.HostRuns):
             write(run / "stdin", b"x")
         for run in long:
             self.assertEqual(self.ended(run), (0, "exited"))
+
+
+class AtOnceOnDropbear(Users, runs.HostRuns):
+    """A server that ends a connection on which one command ends while another one starts."""
+
+    server = harness.Dropbear
+    sshd_config = ()
+    rounds = 4
+
+
+class AtOnceOnGuest(Users, runs.GuestRuns):
+    """The same in a virtual machine, which is slow."""
+
+    users = 50
+    rounds = 2
 
 
 def resident(pid):
