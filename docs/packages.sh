@@ -4,7 +4,7 @@
 # them. Sourced by docs/quickstart.sh and tests/run.sh; does nothing by itself.
 
 packages_build="gcc libc6-dev meson ninja-build pkg-config libfuse3-dev libinih-dev libjansson-dev \
-	libpcre2-dev libssh2-1-dev libuv1-dev"
+	libpcre2-dev libssh2-1-dev libssl-dev libuv1-dev"
 
 # What the daemon, the virtual machines and the guest image need.
 packages_run="fuse3 openssh-client openssh-sftp-server dropbear-bin busybox-static cpio xz-utils zstd"

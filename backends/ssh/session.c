@@ -11,9 +11,9 @@
 
 #include "backends/base/text.h"
 #include "backends/ssh/bounds.h"
-
-#include "backends/base/text.h"
-#include "backends/ssh/bounds.h"
+#ifdef QUICK_CIPHER
+#include "backends/ssh/cipher.h"
+#endif
 
 /* Asks for a turn. */
 void session_wake(struct session *session)
@@ -180,6 +180,10 @@ int session_begin(struct session *session)
 	session->ssh = libssh2_session_init_ex(NULL, NULL, NULL, session);
 	if (!session->ssh)
 		return -ENOMEM;
+#ifdef QUICK_CIPHER
+	/* Where it cannot be, all is well but slow. */
+	cipher_install();
+#endif
 	session->fd = wire_fd(session->wire);
 	libssh2_session_set_blocking(session->ssh, 0);
 	set_callbacks(session->ssh);
