@@ -145,7 +145,8 @@ static struct fuse_file_info file_info(struct handle *handle, unsigned how)
 {
 	return (struct fuse_file_info){ .fh = (uintptr_t)handle,
 		.direct_io = !!(how & REQUEST_DIRECT),
-		.keep_cache = !!(how & REQUEST_KEEP) };
+		.keep_cache = !!(how & REQUEST_KEEP),
+		.noflush = !!(how & REQUEST_NO_FLUSH) };
 }
 
 void request_open(struct request *request, struct handle *handle, unsigned how)
@@ -223,9 +224,9 @@ static void op_init(void *data, struct fuse_conn_info *connection)
 	connection->max_readahead = MAX_READAHEAD;
 	connection->max_background = 64;
 	connection->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
-		FUSE_CAP_SPLICE_MOVE | FUSE_CAP_WRITEBACK_CACHE);
+		FUSE_CAP_SPLICE_MOVE | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_READDIRPLUS_AUTO);
 	connection->want |= connection->capable &
-		(FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_PARALLEL_DIROPS |
+		(FUSE_CAP_READDIRPLUS | FUSE_CAP_PARALLEL_DIROPS |
 			FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_ASYNC_READ | FUSE_CAP_AUTO_INVAL_DATA);
 }
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <uv.h>
 
+#include "fs/guestlist.h"
 #include "fs/kernel.h"
 
 /* Of so many nodes at once attributes are believed: taking them back is done in one go. */
@@ -30,11 +31,19 @@ static uint64_t time_left(const struct guest_cache *cache, struct guest_moment a
 	return asked.doubts == cache->doubts && age < cache->time ? cache->time - age : 0;
 }
 
+/* Some is left. */
+bool guest_cache_fresh(const struct guest_cache *cache, struct guest_moment asked)
+{
+	return time_left(cache, asked) > 0;
+}
+
 /* Remembers what was seen, and since when. */
-static void see(struct guest_node *node, const struct file_attr *attr)
+static void see(struct guest_node *node, const struct file_attr *attr, struct guest_moment asked)
 {
 	struct guest_belief *belief = &node->belief;
 
+	if (belief->asked < asked.time)
+		belief->asked = asked.time;
 	if (belief->seen && belief->size == attr->size && belief->mtime == attr->mtime)
 		return;
 	belief->seen = true;
@@ -75,7 +84,7 @@ double guest_cache_attr(struct guest_cache *cache, struct guest_node *node,
 {
 	uint64_t left = time_left(cache, asked);
 
-	see(node, attr);
+	see(node, attr, asked);
 	node->belief.mode = attr->mode;
 	node->linked |= attr->nlink > 1 && S_ISREG(attr->mode);
 	if (!left || node->linked || !believe(cache, node))
@@ -131,7 +140,7 @@ unsigned guest_cache_opened(struct guest_cache *cache, struct guest_node *node,
 		kernel_doubt_attr(object_node(&node->object, OBJECT_SELF));
 		guest_node_disbelieve(node);
 	}
-	see(node, attr);
+	see(node, attr, asked);
 	if (same && !node->linked && belief->dropped >= belief->since + STABLE_NS &&
 		belief->dropped_doubts == cache->doubts)
 		return REQUEST_KEEP;
@@ -150,6 +159,9 @@ bool guest_cache_misled(const struct guest_cache *cache, struct guest_node *node
 		node->belief.misled = false;
 		return false;
 	}
+	/* The kernel is going to look the path up again: from here it must not get the same answer. */
+	for (const struct guest_node *at = node; at->parent && !at->detached; at = at->parent)
+		guest_list_touch(at->parent, at->name);
 	return node->belief.misled = true;
 }
 

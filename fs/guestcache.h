@@ -43,6 +43,9 @@ struct guest_moment {
 
 struct guest_moment guest_cache_now(const struct guest_cache *cache);
 
+/* Whether an answer to what was asked then is believed still. */
+bool guest_cache_fresh(const struct guest_cache *cache, struct guest_moment asked);
+
 /* How long the kernel may believe attr about node; the answer must be given with it. */
 double guest_cache_attr(struct guest_cache *cache, struct guest_node *node,
 	const struct file_attr *attr, struct guest_moment asked);

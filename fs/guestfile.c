@@ -11,14 +11,12 @@
 #include "fs/guestagain.h"
 #include "fs/guestfs.h"
 
-/* The first offset of an entry of the guest. */
-#define FIRST_OFFSET 2u
-
-/* A directory with more entries than this is cut: the guest may list for ever. */
-#define ENTRIES_MAX 4000000u
-
 /* What of open(2)'s flags concerns the guest. */
 #define OPEN_FLAGS (O_ACCMODE | O_TRUNC | O_APPEND | O_CREAT | O_EXCL)
+
+/* A file of at most so many bytes may come with its open; all that are kept of one instance. */
+#define WHOLE_MAX 65536u
+#define WHOLE_ALL (8u * 1048576u)
 
 /* The open file of a handle. */
 struct guest_handle *guestfile_of(struct handle *handle)
@@ -33,7 +31,8 @@ struct guest_node *guestfile_node(struct handle *handle)
 }
 
 /* A handle of the node, once the transport gave it a number. */
-static struct guest_handle *file_new(struct guest_node *node, const struct file_reply *reply, int flags)
+struct guest_handle *guestfile_new(struct guest_node *node, const struct file_reply *reply,
+	int flags)
 {
 	struct guest_handle *file = memory_new(sizeof(*file));
 
@@ -61,7 +60,8 @@ uint64_t guestfile_any(struct guest_node *node, bool writable)
 	const struct guest_handle *file;
 
 	LIST_FOREACH(file, &node->handles, entry)
-		if (!guestfile_stale(file) && (!writable || (file->flags & O_ACCMODE) != O_RDONLY))
+		if (file->id && !guestfile_stale(file) &&
+			(!writable || (file->flags & O_ACCMODE) != O_RDONLY))
 			return file->id;
 	return 0;
 }
@@ -75,7 +75,7 @@ uint64_t guestfile_id(struct handle *handle)
 }
 
 /* A request about an open file. */
-static struct guest_op *start(struct request *request, struct handle *handle, enum file_op what,
+struct guest_op *guestfile_start(struct request *request, struct handle *handle, enum file_op what,
 	guest_done *done)
 {
 	struct guest_node *node = guestfile_node(handle);
@@ -86,12 +86,57 @@ static struct guest_op *start(struct request *request, struct handle *handle, en
 	return op;
 }
 
-/* The end of open and opendir. */
+/* Keeps the bytes of a small file that came with its open, as long as there is room for them. */
+static void keep_whole(struct guest_handle *file, const struct guest_op *op,
+	const struct file_reply *reply, const void *data, size_t size)
+{
+	if (!size || size != reply->attr.size || op->queue->whole_size + size > WHOLE_ALL)
+		return;
+	text_append(&file->page, data, size);
+	file->asked = op->asked;
+	op->queue->whole_size += size;
+}
+
+/* They are of no use any more. */
+static void drop_whole(struct guest_handle *file)
+{
+	guestfs_queue(guestfile_node(&file->handle))->whole_size -= file->page.size;
+	text_done(&file->page);
+}
+
+/* The file was changed from here: what came with its opens is old. */
+void guestfile_changed(struct guest_node *node)
+{
+	struct guest_handle *file;
+
+	LIST_FOREACH(file, &node->handles, entry)
+		drop_whole(file);
+}
+
+/* Answers a read from the bytes that came with the open, while these are believed. They are read once,
+ * then the kernel has them. */
+static bool read_whole(struct request *request, struct guest_handle *file, uint64_t offset,
+	size_t size)
+{
+	if (!file->page.size)
+		return false;
+	if (!guest_cache_fresh(&guestfs_queue(guestfile_node(&file->handle))->cache, file->asked)) {
+		drop_whole(file);
+		return false;
+	}
+	size_t there = offset < file->page.size ? file->page.size - (size_t)offset : 0;
+	request_data(request, there ? file->page.data + offset : NULL, there < size ? there : size);
+	if (size >= there)
+		drop_whole(file);
+	return true;
+}
+
+/* The end of open. */
 static void opened(struct guest_op *op, const struct file_reply *reply, const void *data,
 	size_t size)
 {
 	struct guest_cache *cache = &op->queue->cache;
-	unsigned how = 0;
+	unsigned how;
 
 	if (reply->error || !reply->handle) {
 		int error = reply->error ? reply->error : -EIO;
@@ -100,33 +145,26 @@ static void opened(struct guest_op *op, const struct file_reply *reply, const vo
 		request_error(op->request, misled ? -ESTALE : error);
 		return;
 	}
-	struct guest_handle *file = file_new(op->node, reply, (int)op->message.flags);
-	if (op->message.op == FILE_OPEN)
-		how = guest_cache_opened(cache, op->node, &reply->attr, op->asked);
+	struct guest_handle *file = guestfile_new(op->node, reply, (int)op->message.flags);
+	keep_whole(file, op, reply, data, size);
+	how = guest_cache_opened(cache, op->node, &reply->attr, op->asked);
+	if ((op->message.flags & O_ACCMODE) == O_RDONLY)
+		how |= REQUEST_NO_FLUSH;
 	request_open(op->request, &file->handle, how);
 }
 
-/* Opens a file or a directory. */
-static void open_node(struct request *request, struct object *object, enum file_op what, int flags)
-{
-	struct guest_node *node = container_of(object, struct guest_node, object);
-	struct guest_op *op = guest_op_new(guestfs_queue(node), request, node, what, opened);
-
-	op->message.flags = (uint32_t)(flags & OPEN_FLAGS);
-	if (guest_op_path(op, NULL) == 0)
-		guest_op_send(op);
-}
-
-/* Opens a file. */
+/* Opens a file. What a small one holds comes along. */
 void guestfs_open(struct request *request, struct object *object, int flags)
 {
-	open_node(request, object, FILE_OPEN, flags);
-}
+	struct guest_node *node = container_of(object, struct guest_node, object);
+	struct guest_op *op = guest_op_new(guestfs_queue(node), request, node, FILE_OPEN, opened);
+	bool small = !node->belief.seen || node->belief.size <= WHOLE_MAX;
 
-/* Opens a directory. */
-void guestfs_opendir(struct request *request, struct object *object)
-{
-	open_node(request, object, FILE_OPENDIR, 0);
+	op->message.flags = (uint32_t)(flags & OPEN_FLAGS);
+	if (small && op->queue->cache.time && (flags & (O_ACCMODE | O_TRUNC)) == O_RDONLY)
+		op->message.length = WHOLE_MAX;
+	if (guest_op_path(op, NULL) == 0)
+		guest_op_send(op);
 }
 
 /* The attributes of what create and mknod made. false: the request was answered with an error. */
@@ -151,7 +189,7 @@ static void created(struct guest_op *op, const struct file_reply *reply, const v
 	if (!made(op, reply, &entry))
 		return;
 	struct guest_node *node = guest_node_find(op->node, op->name);
-	struct guest_handle *file = file_new(node, reply, (int)op->message.flags);
+	struct guest_handle *file = guestfile_new(node, reply, (int)op->message.flags);
 	request_create(op->request, &entry, &file->handle, 0);
 }
 
@@ -208,7 +246,9 @@ static void read_done(struct guest_op *op, const struct file_reply *reply, const
 /* Reads. */
 void guestfs_read(struct request *request, struct handle *handle, uint64_t offset, size_t size)
 {
-	struct guest_op *op = start(request, handle, FILE_READ, read_done);
+	if (read_whole(request, guestfile_of(handle), offset, size))
+		return;
+	struct guest_op *op = guestfile_start(request, handle, FILE_READ, read_done);
 
 	op->message.offset = offset;
 	op->message.length = size < FILES_DATA_MAX ? (uint32_t)size : FILES_DATA_MAX;
@@ -246,8 +286,9 @@ static struct guest_handle *writer_of(struct guest_handle *file)
 void guestfs_write(struct request *request, struct handle *handle, const void *data, size_t size,
 	uint64_t offset)
 {
+	guestfile_changed(guestfile_node(handle));
 	struct handle *writer = &writer_of(guestfile_of(handle))->handle;
-	struct guest_op *op = start(request, writer, FILE_WRITE, write_done);
+	struct guest_op *op = guestfile_start(request, writer, FILE_WRITE, write_done);
 
 	op->message.offset = offset;
 	op->message.data_size = size < FILES_DATA_MAX ? (uint32_t)size : FILES_DATA_MAX;
@@ -294,7 +335,7 @@ void guestfs_fsync(struct request *request, struct handle *handle)
 	} else if (node->type == S_IFDIR) {
 		sync_directory(request, node);
 	} else {
-		struct guest_op *op = start(request, handle, FILE_FSYNC, fsync_done);
+		struct guest_op *op = guestfile_start(request, handle, FILE_FSYNC, fsync_done);
 
 		op->message.offset = node->changes;
 		guest_again_send(op);
@@ -323,7 +364,8 @@ void guestfs_copy(struct request *request, struct handle *from, uint64_t offset,
 		request_error(request, -EXDEV);
 		return;
 	}
-	op = start(request, to, FILE_COPY, copied);
+	guestfile_changed(guestfile_node(to));
+	op = guestfile_start(request, to, FILE_COPY, copied);
 	op->message.handle = guestfile_of(from)->id;
 	op->message.offset = offset;
 	op->message.handle2 = guestfile_of(to)->id;
@@ -337,144 +379,14 @@ void guestfs_release(struct handle *handle)
 {
 	struct guest_handle *file = guestfile_of(handle);
 
-	if (!guestfile_stale(file))
+	if (file->id && !guestfile_stale(file))
 		guest_queue_close(guestfs_queue(guestfile_node(handle)), file->id);
 	guest_again_closed(file);
 	LIST_REMOVE(file, entry);
 	handle_closed(handle);
+	if (guestfile_node(handle)->type == S_IFREG)
+		drop_whole(file);
 	text_done(&file->page);
 	object_unref(handle->object);
 	free(file);
-}
-
-/* Counts a page's entries, and so checks it. Below 0: it is malformed. */
-static int count_entries(const void *data, size_t size)
-{
-	const struct file_entry *entry;
-	const char *name;
-	size_t position = 0;
-	int count = 0, result;
-
-	while ((result = files_entry_next(data, size, &position, &entry, &name)) == 1)
-		count++;
-	return result < 0 ? result : count;
-}
-
-/* Answers with the page's entries from offset on. */
-static void answer_page(struct request *request, struct guest_handle *file, uint64_t offset)
-{
-	struct guest_node *node = guestfile_node(&file->handle);
-	const struct file_entry *found;
-	const char *raw;
-	char name[FILES_NAME_MAX + 1];
-	size_t position = 0;
-	struct entry entry;
-
-	for (uint64_t at = file->first_entry; at < file->first_entry + file->count; at++) {
-		files_entry_next(file->page.data, file->page.size, &position, &found, &raw);
-		if (at < offset)
-			continue;
-		memcpy(name, raw, found->name_size);
-		name[found->name_size] = '\0';
-		guestfs_listed(node, name, &found->attr,
-			request_dir_counts(request) ? &file->asked : NULL, &entry);
-		if (!request_dir_add(request, name, &entry, at + 1)) {
-			guestfs_unlisted(entry.node);
-			break;
-		}
-	}
-	request_dir_done(request);
-}
-
-/* The end of a readdir: the next page, from which the request goes on. */
-static void page_read(struct guest_op *op, const struct file_reply *reply, const void *data,
-	size_t size)
-{
-	struct guest_handle *file = op->handle;
-	int count = reply->error ? reply->error : count_entries(data, size);
-
-	/* The page may have been on its way when the caller was interrupted. */
-	file->lost |= reply->error == -EINTR;
-	if (count < 0) {
-		request_error(op->request, count == -EPROTO ? -EIO : count);
-		return;
-	}
-	text_consume(&file->page, file->page.size);
-	text_append(&file->page, data, size);
-	file->asked = op->asked;
-	file->first_entry += file->count;
-	file->count = (uint64_t)count;
-	file->at_end = count == 0 || file->first_entry + file->count >= ENTRIES_MAX;
-	guestfs_readdir(op->request, &file->handle, op->message.offset);
-}
-
-/* The transport opened the directory anew. */
-static void reopened(struct guest_op *op, const struct file_reply *reply, const void *data,
-	size_t size)
-{
-	struct guest_handle *file = op->handle;
-
-	if (reply->error || !reply->handle) {
-		request_error(op->request, reply->error ? reply->error : -EIO);
-		return;
-	}
-	if (!guestfile_stale(file))
-		guest_queue_close(op->queue, file->id);
-	file->id = reply->handle;
-	file->connection = op->queue->connection;
-	file->first_entry = file->count = 0;
-	file->at_end = file->lost = false;
-	guestfs_readdir(op->request, &file->handle, op->message.offset);
-}
-
-/* "." and "..", as every directory begins. */
-static void answer_dots(struct request *request, struct guest_node *node, uint64_t offset)
-{
-	struct entry self = { .attr = { .st_mode = S_IFDIR, .st_ino = node->ino } };
-	struct entry up = self;
-
-	up.attr.st_ino = node->parent ? node->parent->ino : node->ino;
-	if (offset == 0 && !request_dir_add(request, ".", &self, 1))
-		offset = FIRST_OFFSET;
-	if (offset <= 1)
-		request_dir_add(request, "..", &up, FIRST_OFFSET);
-	request_dir_done(request);
-}
-
-/* Opens the directory anew, to list it from its beginning up to where the request goes on. */
-static void reopen(struct request *request, struct guest_handle *file, uint64_t offset)
-{
-	struct guest_node *node = guestfile_node(&file->handle);
-	struct guest_op *op = guest_op_new(guestfs_queue(node), request, node, FILE_OPENDIR, reopened);
-
-	op->message.offset = offset;
-	op->handle = file;
-	if (guest_op_path(op, NULL) == 0)
-		guest_op_send(op);
-}
-
-/* Lists: from the page at hand, or from the next one. A rewinddir(3) must see new names, a seekdir(3)
- * back may want a page that is gone, and a lost connection took the open directory with it. */
-void guestfs_readdir(struct request *request, struct handle *handle, uint64_t offset)
-{
-	struct guest_handle *file = guestfile_of(handle);
-	struct guest_op *op;
-
-	if (file->first_entry == 0)
-		file->first_entry = FIRST_OFFSET;
-	bool back = offset < FIRST_OFFSET ? file->first_entry + file->count > FIRST_OFFSET
-					  : offset < file->first_entry;
-	if (back || file->lost || guestfile_stale(file)) {
-		reopen(request, file, offset);
-	} else if (offset < FIRST_OFFSET) {
-		answer_dots(request, guestfile_node(handle), offset);
-	} else if (offset < file->first_entry + file->count) {
-		answer_page(request, file, offset);
-	} else if (file->at_end) {
-		request_dir_done(request);
-	} else {
-		op = start(request, handle, FILE_READDIR, page_read);
-		op->message.offset = offset;
-		guest_again_send(op);
-	}
 }

@@ -1,30 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The operations on a guest's files are declared in guestfs.h; this is what guestfs.c (names),
- * guestattr.c (attributes) and guestfile.c (open files and directories) give each other.
+ * guestattr.c (attributes), guestfile.c (open files) and guestdir.c (open directories) give each other.
  */
 #ifndef FS_GUESTFILE_H
 #define FS_GUESTFILE_H
 
+#include "backends/base/memory.h"
+#include "backends/base/text.h"
 #include "fs/control.h"
 #include "fs/guestop.h"
 
-/*
- * An open file or directory. Of a directory it keeps the page that was read last: `first_entry` is the
- * offset of the page's first entry. Offsets 0 and 1 are "." and "..", the guest's entries follow.
- */
+/* An open file or directory. */
 struct guest_handle {
 	struct handle handle;		/* control is NULL */
 	LIST_ENTRY(guest_handle) entry;	/* of its node's */
-	uint64_t id;			/* the transport's */
+	uint64_t id;			/* the transport's; 0: a directory that needs none */
 	unsigned connection;		/* that it is of */
 	int flags;			/* of open(2); handle.flags are those of the last request, which
 					   the kernel makes up when it writes pages */
-	struct text page;
-	uint64_t first_entry, count;	/* of the page's entries */
-	bool at_end;
-	bool lost;			/* a page went by unseen */
+	struct text page;		/* of a directory, its entries; of a file, all its bytes, or none */
 	struct guest_moment asked;	/* when the page was */
+	/* of a directory */
+	uint64_t first_entry, count;	/* the offset of the page's first entry, and their number */
+	uint64_t at;			/* of those, the one at `position`, where listing goes on */
+	size_t position;
+	bool at_end;			/* there is no page behind this one */
+	bool lost;			/* a page went by unseen */
+	bool begun;			/* some of it was told since it was opened, or rewound */
 	/* of a file; see guestagain.h */
 	unsigned first;			/* connection, of the open(2) */
 	bool stale;			/* what is there now is another file */
@@ -42,6 +45,15 @@ struct guest_handle {
 
 struct guest_handle *guestfile_of(struct handle *handle);
 struct guest_node *guestfile_node(struct handle *handle);
+/* A handle of the node, for what the transport opened. */
+struct guest_handle *guestfile_new(struct guest_node *node, const struct file_reply *reply, int flags);
+/* A request about an open file. */
+struct guest_op *guestfile_start(struct request *request, struct handle *handle, enum file_op what,
+	guest_done *done);
+/* The file was changed from here: what came with its opens is old. */
+void guestfile_changed(struct guest_node *node);
+/* Asks for all names of a directory, for the look-ups that follow. */
+void guestdir_learn(struct guest_node *node);
 /* The connection over which it was opened is gone. */
 bool guestfile_stale(const struct guest_handle *file);
 

@@ -9,6 +9,7 @@
 #include "backends/base/memory.h"
 #include "fs/guestagain.h"
 #include "fs/guestfile.h"
+#include "fs/guestlist.h"
 #include "fs/guestop.h"
 #include "fs/instance.h"
 #include "fs/kernel.h"
@@ -198,8 +199,11 @@ static void entry_done(struct guest_op *op, const struct file_reply *reply, cons
 	}
 	struct guest_node *parent = op->other ? op->other : op->node;
 	const char *name = op->new_name ? op->new_name : op->name;
-	if (guestfs_entry(op, parent, name, &reply->attr, &entry))
-		request_entry(op->request, &entry);
+	if (!guestfs_entry(op, parent, name, &reply->attr, &entry))
+		return;
+	if (op->message.op == FILE_MKDIR)
+		guest_list_made(&op->queue->cache, guest_node_find(parent, name), op->asked);
+	request_entry(op->request, &entry);
 }
 
 /* A request about name in the directory parent; NULL: it was answered already. */
@@ -211,13 +215,41 @@ static struct guest_op *start(struct request *request, struct object *parent, co
 	return guest_op_path(op, name) < 0 ? NULL : op;
 }
 
-/* Looks a name up. */
+/* Answers a look-up from what is known of the whole directory. Attributes that are older than what the
+ * kernel was told already, or may be, are none. false: the guest has to be asked. */
+static bool lookup_known(struct request *request, struct guest_node *parent, const char *name)
+{
+	struct guest_queue *queue = guestfs_queue(parent);
+	struct guest_moment asked = { 0 };
+	struct file_attr attr;
+	enum guest_known known = guest_list_find(&queue->cache, parent, name, &attr, &asked);
+	struct guest_node *node = guest_node_find(parent, name);
+	struct guest_op op = { .queue = queue, .request = request, .node = parent, .name = (char *)name,
+		.asked = asked, .message.op = FILE_GETATTR };
+	struct file_reply reply = { .error = known == GUEST_ABSENT ? -ENOENT : 0, .attr = attr };
+
+	if (known == GUEST_UNKNOWN || parent->detached || queue->mode != GUEST_UP)
+		return false;
+	if (node && (node->linked || node->belief.asked > asked.time || node->changed_at > asked.time))
+		return false;
+	entry_done(&op, &reply, NULL, 0);
+	return true;
+}
+
+/* Looks a name up. When many of one directory are, all of them are asked for. */
 void guestfs_lookup(struct request *request, struct object *parent, const char *name)
 {
+	struct guest_node *directory = node_of(parent);
+
+	if (lookup_known(request, directory, name))
+		return;
 	struct guest_op *op = start(request, parent, name, FILE_GETATTR, entry_done);
 
-	if (op)
-		guest_op_send(op);
+	if (!op)
+		return;
+	guest_op_send(op);
+	if (guest_list_missed(&guestfs_queue(directory)->cache, directory))
+		guestdir_learn(directory);
 }
 
 /* The kernel forgets; the root stays. */

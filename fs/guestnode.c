@@ -61,6 +61,7 @@ static void node_free(struct object *object)
 
 	detach(node);
 	guest_node_disbelieve(node);
+	guest_list_free(node);
 	if (node->parent)
 		tdelete(node, &tree->numbers, compare_numbers);
 	LIST_REMOVE(node, entry);
@@ -95,6 +96,7 @@ struct guest_node *guest_node_root(struct guest_tree *tree)
 	struct guest_node *node = node_new(tree, S_IFDIR);
 
 	TAILQ_INIT(&tree->believed);
+	TAILQ_INIT(&tree->lists);
 	if (node)
 		node->ino = object_node(&node->object, OBJECT_SELF);
 	return node;

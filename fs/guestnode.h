@@ -18,12 +18,14 @@
 #include "fs/object.h"
 
 struct guest_handle;
+struct guest_list;
 
 /* What the kernel was told about a node; see guestcache.h. */
 struct guest_belief {
 	TAILQ_ENTRY(guest_node) entry;
 	bool listed;		/* the kernel may believe attributes of it */
 	uint64_t until;		/* and stops to by itself */
+	uint64_t asked;		/* when the newest of those that were told was asked for */
 	bool seen;		/* the following are of the attributes that were told last */
 	uint64_t size;
 	int64_t mtime;
@@ -46,6 +48,8 @@ struct guest_tree {
 	void (*empty)(struct guest_tree *tree); /* the last node went */
 	TAILQ_HEAD(, guest_node) believed; /* by belief.until */
 	size_t believed_count;
+	TAILQ_HEAD(, guest_list) lists;	/* see guestlist.h */
+	size_t lists_size;		/* bytes of their entries */
 };
 
 struct guest_node {
@@ -60,6 +64,11 @@ struct guest_node {
 	ino_t ino;
 	bool linked;			/* another name leads to the same file */
 	struct guest_belief belief;
+	struct guest_list *list;	/* of a directory, as guestlist.h says: what is known */
+	struct guest_list *list_asked;	/* and what is asked for */
+	uint64_t missed_since, large_until; /* ns */
+	uint64_t changed_at;		/* from here, the last time; ns */
+	unsigned missed;		/* look-ups since then */
 	LIST_HEAD(, guest_handle) handles;
 	unsigned changes;		/* made here */
 	/* Connections, counted from 1, over which bytes were written that were not synced: the last one, and
@@ -95,6 +104,9 @@ void guest_node_move(struct guest_node *parent, const char *name, struct guest_n
 /* node is a hard link to what `other` is: it shows the same inode number. They stay two nodes, each with
  * its path, as the guest may put another file into either place. */
 void guest_node_twin(struct guest_node *node, struct guest_node *other);
+
+/* The node goes: frees both of its lists (guestlist.c). */
+void guest_list_free(struct guest_node *node);
 
 /* Takes the node out of the list of those that the kernel believes. */
 void guest_node_disbelieve(struct guest_node *node);

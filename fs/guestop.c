@@ -2,11 +2,14 @@
 #include "fs/guestop.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <uv.h>
 
 #include "backends/base/memory.h"
+#include "fs/guestlist.h"
 #include "fs/shim.h"
 
 /* More than this at once for one instance: EAGAIN, as a storm of one user must not fill our memory. */
@@ -54,10 +57,55 @@ static void op_free(struct guest_op *op)
 	free(op);
 }
 
+/* Which operations change what: the name that they have below `node`, below `other`, the node itself. */
+static const struct {
+	bool name, other, self;
+} changes[FILE_OPS] = {
+	[FILE_SETATTR] = { .self = true },
+	[FILE_SYMLINK] = { .name = true },
+	[FILE_LINK] = { .other = true, .self = true },
+	[FILE_MKDIR] = { .name = true },
+	[FILE_UNLINK] = { .name = true },
+	[FILE_RMDIR] = { .name = true },
+	[FILE_RENAME] = { .name = true, .other = true },
+	[FILE_OPEN] = { .name = true },
+	[FILE_WRITE] = { .self = true },
+	[FILE_COPY] = { .self = true },
+};
+
+/* The node is changed, and so is its directory's entry. */
+static void touch(struct guest_node *node)
+{
+	node->changed_at = uv_hrtime();
+	if (node->parent && !node->detached)
+		guest_list_touch(node->parent, node->name);
+}
+
+/* What the operation changes is not as it was listed: from now on, and again when it ends. */
+static void touch_all(const struct guest_op *op)
+{
+	unsigned what = op->message.op;
+	bool truncates = what == FILE_OPEN && op->message.flags & O_TRUNC;
+
+	if (!op->node)
+		return;
+	if (changes[what].name && op->name) {
+		guest_list_touch(op->node, op->name);
+		touch(op->node);
+	}
+	if (changes[what].other && op->other) {
+		guest_list_touch(op->other, op->new_name);
+		touch(op->other);
+	}
+	if (changes[what].self || (truncates && !op->name))
+		touch(op->node);
+}
+
 /* Delivers the answer. */
 static void finish(struct guest_op *op, const struct file_reply *reply, const void *data,
 	size_t size)
 {
+	touch_all(op);
 	op->done(op, reply, data, size);
 	op_free(op);
 }
@@ -162,6 +210,7 @@ void guest_op_send(struct guest_op *op)
 		guest_op_fail(op, -EAGAIN);
 		return;
 	}
+	touch_all(op);
 	if (op->request)
 		request_wait(op->request, interrupted, op);
 	TAILQ_INSERT_TAIL(&queue->held, op, entry);

@@ -38,6 +38,7 @@ struct guest_op {
 	struct guest_node *other;	/* the same: the new parent of a rename or link */
 	struct guest_handle *handle;	/* not owned; lives longer than its requests */
 	char *name, *new_name;		/* owned, may be NULL */
+	bool list;			/* the answer to guest_list_ask, of an OPENDIR */
 	struct guest_moment asked;	/* when it was made */
 	struct file_request message;
 	char *path, *path2;		/* owned, may be NULL */
@@ -64,6 +65,7 @@ struct guest_queue {
 	struct guest_op_list sent, held;
 	struct guest_cache cache;
 	struct guest_looks *looks;	/* of guestagain.h; NULL: nothing is looked at */
+	size_t whole_size;		/* bytes that came with opens and are kept */
 };
 
 void guest_queue_init(struct guest_queue *queue, struct shim *shim);

@@ -56,6 +56,7 @@ void request_poll(struct request *request, unsigned events);
 /* How the kernel is to treat an open file. */
 #define REQUEST_DIRECT 1u /* every read and write comes to us as it is, nothing is cached */
 #define REQUEST_KEEP   2u /* the bytes that the kernel has of it are still right */
+#define REQUEST_NO_FLUSH 4u /* a close needs not be told */
 void request_open(struct request *request, struct handle *handle, unsigned how);
 void request_create(struct request *request, const struct entry *entry, struct handle *handle,
 	unsigned how);

@@ -17,6 +17,7 @@
 #define FILES_PATH_MAX	4095u
 #define FILES_NAME_MAX	255u
 #define FILES_DATA_MAX	1048576u	/* of one read, write, or page of a directory */
+#define FILES_LIST	1u		/* of OPENDIR: the caller is going to read it */
 
 #define FILES_COPY_MAX	4194304u	/* of one copy by the server, which does nothing else meanwhile */
 
@@ -31,12 +32,14 @@ enum file_op {
 	FILE_RMDIR,	/* path */
 	FILE_RENAME,	/* path -> path2; flags: 0 or RENAME_NOREPLACE (else -EINVAL) */
 	FILE_OPEN,	/* path; flags: O_ACCMODE | O_TRUNC | O_APPEND | O_CREAT | O_EXCL of the host;
-			   attr.mode for O_CREAT -> handle, attr */
+			   attr.mode for O_CREAT -> handle, attr. length: a file of at most so many bytes
+			   may come along -> data: all of it, as it was after the open */
 	FILE_READ,	/* handle, offset, length -> data; fewer bytes only at the end of the file */
 	FILE_WRITE,	/* handle, offset, data -> count (all, or an error) */
 	FILE_FSYNC,	/* handle of a file; or 0 and path: of a directory. -ENOSYS: cannot be had */
 	FILE_CLOSE,	/* handle; the reply is the errors that writing left */
-	FILE_OPENDIR,	/* path -> handle */
+	FILE_OPENDIR,	/* path -> handle; flags: FILES_LIST -> data: the first entries; without
+			   a handle when these are all */
 	FILE_READDIR,	/* handle -> data: the next file_entry's, none at the end */
 	FILE_STATFS,	/* path -> data: struct file_statfs */
 	FILE_COPY,	/* handle, offset -> handle2, offset2; length, at most FILES_COPY_MAX: copied by
@@ -66,7 +69,8 @@ struct file_request {
 	uint32_t flags;
 	uint64_t handle;	/* from OPEN or OPENDIR; never 0 there */
 	uint64_t offset;
-	uint32_t length;	/* of a read, at most FILES_DATA_MAX; of a copy */
+	uint32_t length;	/* of a read, or of a file that comes with its open: at most
+				   FILES_DATA_MAX; of a copy */
 	uint32_t path_size;	/* the bytes after this struct are path, path2 (neither with a NUL), data */
 	uint32_t path2_size;
 	uint32_t data_size;

@@ -91,7 +91,7 @@ static void request_done(void *data, const struct file_reply *reply, const void 
 {
 	struct request *request = data;
 
-	if (reply->error == 0 && (request->op == FILE_OPEN || request->op == FILE_OPENDIR))
+	if (reply->error == 0 && reply->handle)
 		handle_add(&request->shim->requests, reply->handle);
 	answer(request->shim, request->id, reply, bytes, size);
 	request_free(request);

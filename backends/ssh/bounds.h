@@ -48,6 +48,7 @@
 #define LIMIT_HANDLES	4096u			/* files and directories open at once */
 #define LIMIT_ENTRIES	1000000u		/* of one directory; the listing ends there */
 #define LIMIT_AHEAD	(512u * 1024u)		/* bytes of a directory read ahead */
+#define LIMIT_WHOLE	(256u * 1024u)		/* bytes of a directory that its open waits for */
 #define LIMIT_EXEC	8000u			/* bytes of a command in one request */
 #define LIMIT_EXEC_OPENSSH 32000u
 

@@ -56,13 +56,13 @@ static void job_free(struct job *job)
 	struct files *files = job->files;
 
 	move(job, NULL);
-	if (job->request.op == FILE_READDIR)
-		directory_cancel(job);
+	directory_cancel(job);
 	if (job->buffer && !files->spare)
 		files->spare = job->buffer;
 	else
 		free(job->buffer);
 	free(job->pieces);
+	text_done(&job->first);
 	free(job->path);
 	free(job->path2);
 	free(job->full);
@@ -229,6 +229,7 @@ void files_lose(struct files *files, int error)
 			job_end(job, error, NULL, 0);
 	forget_handles(files);
 	directory_done(files);
+	files->guess = (struct guess){ 0 };
 }
 
 /* Frees all. */

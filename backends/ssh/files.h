@@ -14,12 +14,21 @@
 #include "backends/transport.h"
 
 #define FILES_BUCKETS 64u
+#define GUESS_SIZE 4u
+#define GUESS_KEPT 64u
 
 struct job;
 struct handle;
 struct listing;
 TAILQ_HEAD(files_jobs, job);
 TAILQ_HEAD(files_listings, listing);
+
+/* Handles of the server's that are free, in the order in which they became so. */
+struct guess {
+	unsigned char free[GUESS_KEPT][GUESS_SIZE];
+	unsigned count;
+	unsigned right;			/* guesses in a row */
+};
 
 struct files {
 	struct session *session;
@@ -30,6 +39,7 @@ struct files {
 	struct files_listings listings;	/* open, or closed with answers to come */
 	struct handle *handles[FILES_BUCKETS]; /* by number */
 	unsigned handle_count;
+	struct guess guess;
 	uint64_t last_handle;		/* goes on over connections: no old one fits again */
 	char *spare;			/* FILES_DATA_MAX bytes for a large read, when not in use */
 	bool connected;			/* else every request fails */

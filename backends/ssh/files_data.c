@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Opening, reading and writing files.
+ * Reading and writing files.
  *
  * A read or write of up to FILES_DATA_MAX bytes is split into pieces that the server
  * takes, all sent at once. A file that was opened to append and not to read is written at
@@ -9,10 +9,8 @@
  * be mapped to memory, whose pages have their place.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "backends/base/memory.h"
 #include "backends/ssh/errors.h"
@@ -23,86 +21,6 @@ struct piece {
 	uint32_t start, size;	/* in the whole read or write */
 	uint32_t got;		/* bytes that came */
 };
-
-/* What an open file's type means for the one who opened it: only regular files are opened. */
-static int type_error(const struct file_attr *attr)
-{
-	if (S_ISREG(attr->mode))
-		return 0;
-	if (S_ISDIR(attr->mode))
-		return -EISDIR;
-	return S_ISLNK(attr->mode) ? -ELOOP : -ENXIO;
-}
-
-/* Both answers are there. */
-static void finish_open(struct job *job)
-{
-	int error = job->error;
-
-	if (error && job->status == SFTP_FAILURE && !job->look_error) {
-		if (job->request.flags & O_EXCL)
-			error = -EEXIST;
-		else if (type_error(&job->look))
-			error = type_error(&job->look);
-	}
-	if (!error) {
-		error = job->look_error ? job->look_error : type_error(&job->look);
-		if (error || !job->done)
-			handle_drop(job);
-	}
-	if (!error && job->done) {
-		handle_add(job)->file_size = job->look.size;
-		job->reply.attr = job->look;
-	}
-	job_end(job, error, NULL, 0);
-}
-
-/* The handle came. */
-static void take_open(void *data, const struct sftp_answer *answer)
-{
-	struct job *job = data;
-
-	job->error = job_expect_handle(job, answer);
-	job->status = answer->status;
-	job_part(job);
-}
-
-/* The protocol's flags for open(2)'s. */
-static uint32_t open_flags(uint32_t flags)
-{
-	uint32_t result = 0;
-
-	if ((flags & O_ACCMODE) != O_WRONLY)
-		result |= PACKET_READ_FLAG;
-	if ((flags & O_ACCMODE) != O_RDONLY)
-		result |= PACKET_WRITE_FLAG;
-	if ((flags & (O_ACCMODE | O_APPEND)) == (O_WRONLY | O_APPEND))
-		result |= PACKET_APPEND_FLAG;
-	if (flags & O_CREAT)
-		result |= PACKET_CREATE_FLAG;
-	if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
-		result |= PACKET_EXCL_FLAG;
-	if (flags & O_TRUNC)
-		result |= PACKET_TRUNC_FLAG;
-	return result;
-}
-
-/* FILE_OPEN: open and look in one go. */
-int data_open(struct job *job)
-{
-	uint32_t flags = job->request.flags;
-
-	if (job->files->handle_count >= LIMIT_HANDLES)
-		return -ENFILE;
-	job->finish = finish_open;
-	struct text *out = job_ask(job, PACKET_OPEN, job->full, take_open);
-
-	packet_put_u32(out, open_flags(flags));
-	packet_put_attr(out, &job->request.attr, flags & O_CREAT ? FILE_ATTR_MODE : 0);
-	job_asked(job);
-	job_look(job, job->full);
-	return 0;
-}
 
 /* Cuts a transfer into pieces. */
 static void make_pieces(struct job *job, uint32_t total, uint32_t each)
@@ -301,7 +219,8 @@ static void finish_open_directory(struct job *job)
 static int sync_directory(struct job *job)
 {
 	char *path = memory_format("%s/.", job->full);
-	struct text *out = job_ask(job, PACKET_OPEN, path, take_open);
+	guess_take(job);
+	struct text *out = job_ask(job, PACKET_OPEN, path, job_take_handle);
 
 	free(path);
 	packet_put_u32(out, PACKET_READ_FLAG);
@@ -397,6 +316,7 @@ int data_close(struct job *job)
 	job->slow = handle->written;
 	job_ask_handle(job, PACKET_CLOSE, handle, job, job_take_status);
 	job_asked(job);
+	guess_closed(job->files, handle->name, handle->size);
 	handle_forget(job->files, handle);
 	return 0;
 }

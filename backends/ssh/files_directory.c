@@ -14,16 +14,16 @@
 #include "backends/ssh/job.h"
 
 #define BATCH_FIRST 2u
-#define BATCH_MOST  16u
+#define BATCH_MOST  32u
 
 struct listing {
 	TAILQ_ENTRY(listing) link;
 	struct files *files;
 	const struct handle *handle;	/* NULL: closed; answers are only awaited */
-	struct job *job;		/* the READDIR that waits; NULL: none */
+	struct job *job;		/* the READDIR, or OPENDIR, that waits; NULL: none */
 	struct text entries;		/* file_entry's that the caller did not take yet */
 	unsigned outstanding, batch;
-	unsigned count;			/* entries in all */
+	unsigned count;			/* entries in all, also those left out */
 	unsigned dropped;		/* with impossible names */
 	bool end;
 	int error;
@@ -55,7 +55,7 @@ static void read_ahead(struct listing *listing)
 		listing->outstanding++;
 	}
 	if (listing->batch < BATCH_MOST)
-		listing->batch *= 2;
+		listing->batch *= 4;
 }
 
 /* The part of the entries, in whole ones, that fits into one answer. */
@@ -73,24 +73,55 @@ static size_t page_size(const struct text *entries)
 	return last;
 }
 
-/* Answers the waiting READDIR, if there is what it waits for: a small directory in one piece. */
+/* Whether the entries that came are too few for an answer: a directory that is not large is wanted
+ * in one piece by an OPENDIR. */
+static bool too_few(const struct listing *listing)
+{
+	bool end = listing->end || listing->error;
+
+	if (listing->outstanding && listing->entries.size < LIMIT_AHEAD)
+		return true;
+	return !end && (listing->job->request.op == FILE_OPENDIR ? listing->entries.size < LIMIT_WHOLE
+								 : !listing->entries.size);
+}
+
+/* The end of an OPENDIR that brings entries. The directory is closed again when these are all, when
+ * there was an error, or nobody waits any more. The listing may be gone afterwards. */
+static void opened(struct listing *listing, struct job *job, int error, const struct text *page,
+	size_t size)
+{
+	struct handle *handle = job_handle(job);
+
+	if (error || !job->done || (listing->end && !listing->entries.size)) {
+		job->reply.handle = 0;
+		handle_drop(job);
+		handle_forget(job->files, handle);
+	}
+	job_end(job, error, page->data, size);
+}
+
+/* Answers the request that waits, if there is what it waits for. */
 static void serve(struct listing *listing)
 {
 	struct job *job = listing->job;
 	struct text page = listing->entries;
-	size_t size;
 
-	if (!job || (listing->outstanding && listing->entries.size < LIMIT_AHEAD))
+	if (!job)
 		return;
-	size = page_size(&page);
-	if (!size && !listing->end && !listing->error)
+	if (too_few(listing))
 		return read_ahead(listing);
+	size_t size = page_size(&page);
+	int error = size ? 0 : listing->error;
+
 	listing->job = NULL;
 	listing->entries = (struct text){ 0 };
 	if (size < page.size)
 		text_append(&listing->entries, page.data + size, page.size - size);
 	read_ahead(listing);
-	job_end(job, size ? 0 : listing->error, page.data, size);
+	if (job->request.op == FILE_OPENDIR)
+		opened(listing, job, error, &page, size);
+	else
+		job_end(job, error, page.data, size);
 	text_done(&page);
 }
 
@@ -110,19 +141,20 @@ static void add_entry(struct listing *listing, struct packet *body)
 
 	packet_string(body, &ignored);
 	packet_attr(body, &attr);
-	if (body->bad || (size == 1 && name[0] == '.') ||
-		(size == 2 && name[0] == '.' && name[1] == '.'))
+	if (body->bad)
 		return;
-	if (!name_possible(name, size)) {
-		listing->dropped++;
-		return;
-	}
 	if (++listing->count > LIMIT_ENTRIES) {
 		if (!listing->end)
 			session_log(listing->files->session,
 				"files: a directory has more than %u entries, the rest is left out",
 				LIMIT_ENTRIES);
 		listing->end = true;
+		return;
+	}
+	if ((size == 1 && name[0] == '.') || (size == 2 && name[0] == '.' && name[1] == '.'))
+		return;
+	if (!name_possible(name, size)) {
+		listing->dropped++;
 		return;
 	}
 	files_entry_append(&listing->entries, &attr, name, size);
@@ -181,6 +213,10 @@ static void add_listing(struct job *job)
 	listing->handle = handle;
 	listing->batch = BATCH_FIRST;
 	TAILQ_INSERT_TAIL(&job->files->listings, listing, link);
+	if (job->request.flags & FILES_LIST) {
+		listing->job = job;
+		job->request.handle = handle->number;
+	}
 	read_ahead(listing);
 }
 
@@ -191,21 +227,14 @@ static void finish_open(struct job *job)
 		job->finish = finish_look;
 		return job_look(job, job->full);
 	}
-	if (!job->error && job->done)
+	if (!job->error && job->done) {
 		add_listing(job);
-	else if (!job->error)
+		if (job->request.flags & FILES_LIST)
+			return;
+	} else if (!job->error) {
 		handle_drop(job);
+	}
 	job_end(job, job->error, NULL, 0);
-}
-
-/* The answer to OPENDIR. */
-static void take_open(void *data, const struct sftp_answer *answer)
-{
-	struct job *job = data;
-
-	job->error = job_expect_handle(job, answer);
-	job->status = answer->status;
-	job_part(job);
 }
 
 /* FILE_OPENDIR */
@@ -214,7 +243,8 @@ int directory_open(struct job *job)
 	if (job->files->handle_count >= LIMIT_HANDLES)
 		return -ENFILE;
 	job->finish = finish_open;
-	job_ask(job, PACKET_OPENDIR, job->full, take_open);
+	guess_take(job);
+	job_ask(job, PACKET_OPENDIR, job->full, job_take_handle);
 	job_asked(job);
 	return 0;
 }

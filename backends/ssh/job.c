@@ -46,6 +46,17 @@ int job_expect_handle(struct job *job, const struct sftp_answer *answer)
 	return 0;
 }
 
+/* The answer to what opens: a handle, or the reason why not. */
+void job_take_handle(void *data, const struct sftp_answer *answer)
+{
+	struct job *job = data;
+
+	job->error = job_expect_handle(job, answer);
+	job->status = answer->status;
+	guess_check(job);
+	job_part(job);
+}
+
 /* Starts a request about a path. */
 struct text *job_ask(struct job *job, enum packet_type type, const char *path, sftp_take *take)
 {
@@ -180,4 +191,5 @@ void handle_drop(struct job *job)
 
 	packet_put_string(out, job->handle, job->handle_size);
 	sftp_end(sftp, false);
+	guess_closed(job->files, job->handle, job->handle_size);
 }

@@ -39,6 +39,10 @@ struct job {
 	struct file_reply reply;
 	unsigned char handle[LIMIT_HANDLE]; /* that an OPEN brought */
 	size_t handle_size;
+	unsigned char guess[GUESS_SIZE]; /* that it is going to bring */
+	bool guessed;			/* there is a guess, and it has not been found wrong */
+	bool asked_first;		/* a READ by the guess is under way */
+	struct text first;		/* what an OPEN read */
 	struct piece *pieces;		/* of a read or write */
 	unsigned count;
 	char *buffer;			/* what a read brought */
@@ -73,6 +77,9 @@ int job_expect(struct job *job, const struct sftp_answer *answer, enum packet_ty
 /* The server's handle in an answer, into job->handle. 0 or a negative errno. */
 int job_expect_handle(struct job *job, const struct sftp_answer *answer);
 
+/* Takes an answer that brings a handle, into handle, error and status. */
+void job_take_handle(void *data, const struct sftp_answer *answer);
+
 /* Starts a request whose first field is a path or a handle. */
 struct text *job_ask(struct job *job, enum packet_type type, const char *path, sftp_take *take);
 struct text *job_ask_handle(struct job *job, enum packet_type type, const struct handle *handle,
@@ -100,9 +107,16 @@ void handle_forget(struct files *files, struct handle *handle);
 /* Closes job->handle, which nobody wants, at the server. */
 void handle_drop(struct job *job);
 
+/* Which handle the server is going to give next; see files_open.c. Each request that gets one calls
+ * guess_take when it is sent and guess_check when job->error and job->handle are known; each CLOSE
+ * that is sent is told with guess_closed. */
+void guess_take(struct job *job);
+void guess_check(struct job *job);
+void guess_closed(struct files *files, const unsigned char *name, size_t size);
+
 /* The directory is closed; answers that still come for it are let pass. */
 void directory_forget(struct listing *listing);
-/* A READDIR job goes; its entries stay for the next one. */
+/* A job goes; when it waited for entries, they stay for the next one. */
 void directory_cancel(struct job *job);
 /* The connection is gone: frees all listings. */
 void directory_done(struct files *files);

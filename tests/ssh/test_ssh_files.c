@@ -322,33 +322,52 @@ static void test_setattr(void **state)
 	assert_int_equal(simple(FILE_UNLINK, "file"), 0);
 }
 
+/* Checks one page; the number of its entries. */
+static unsigned page(struct answer *answer)
+{
+	const struct file_entry *entry;
+	const char *name;
+	size_t position = 0, size = answer->bytes.size;
+	unsigned count = 0;
+
+	assert_true(size <= FILES_DATA_MAX);
+	while (files_entry_next(answer->bytes.data, size, &position, &entry, &name) > 0) {
+		assert_true(entry->attr.valid & FILE_ATTR_MODE);
+		count++;
+	}
+	assert_int_equal(position, size);
+	answer_done(answer);
+	return count;
+}
+
+/* Opens a directory that is going to be read: the number of entries that came, and the handle if there
+ * are more. */
+static unsigned list_open(const char *path, uint64_t *handle)
+{
+	struct file_request request = { .op = FILE_OPENDIR, .flags = FILES_LIST };
+	struct answer answer;
+
+	assert_int_equal(ask(&fixture, &request, path, NULL, NULL, &answer), 0);
+	*handle = answer.reply.handle;
+	return page(&answer);
+}
+
 /* Reads a whole directory; the number of its entries. */
 static unsigned list(const char *path, bool one_page_at_least)
 {
 	struct answer answer;
-	unsigned count = 0, pages = 0;
-	size_t size;
+	unsigned count = 0, pages = 0, more;
 
 	assert_int_equal(ask_path(&fixture, FILE_OPENDIR, path, &answer), 0);
 	uint64_t handle = answer.reply.handle;
 
 	answer_done(&answer);
 	do {
-		const struct file_entry *entry;
-		const char *name;
-		size_t position = 0;
-
 		assert_int_equal(ask_handle(&fixture, FILE_READDIR, handle, &answer), 0);
-		size = answer.bytes.size;
-		assert_true(size <= FILES_DATA_MAX);
-		while (files_entry_next(answer.bytes.data, size, &position, &entry, &name) > 0) {
-			assert_true(entry->attr.valid & FILE_ATTR_MODE);
-			count++;
-		}
-		assert_int_equal(position, size);
-		answer_done(&answer);
+		more = page(&answer);
+		count += more;
 		pages++;
-	} while (size);
+	} while (more);
 	assert_true(!one_page_at_least || pages > 1);
 	assert_int_equal(shut(handle), 0);
 	return count;
@@ -358,16 +377,32 @@ static unsigned list(const char *path, bool one_page_at_least)
 static void test_list(void **state)
 {
 	struct result result = { 0 };
+	uint64_t handle;
 
 	assert_int_equal(make_directory("d", 0755), 0);
 	assert_int_equal(list("d", false), 0);
+	assert_int_equal(list_open("d", &handle), 0);
+	assert_int_equal(handle, 0);
 	make_file("d/x", "");
 	assert_int_equal(list("d", true), 1);
+	assert_int_equal(list_open("d", &handle), 1);
+	assert_int_equal(handle, 0);
 	run(&fixture, "cd d && seq -f 'a-name-that-is-somewhat-longer-%g' 12000 | xargs touch",
 		&result);
 	assert_int_equal(result.status, 0);
 	result_done(&result);
 	assert_int_equal(list("d", true), 12001);
+	unsigned first = list_open("d", &handle), more = 0;
+	struct answer answer;
+
+	assert_true(first > 1000 && handle != 0);
+	do {
+		assert_int_equal(ask_handle(&fixture, FILE_READDIR, handle, &answer), 0);
+		more = page(&answer);
+		first += more;
+	} while (more);
+	assert_int_equal(first, 12001);
+	assert_int_equal(shut(handle), 0);
 	assert_int_equal(simple(FILE_OPENDIR, "none"), -ENOENT);
 	run(&fixture, "rm -r d", &result);
 	result_done(&result);
@@ -431,6 +466,67 @@ static void test_together(void **state)
 	}
 }
 
+/* Opens a file whose bytes may come along; what came. */
+static size_t open_small(const char *name, uint32_t length, const char *content, uint64_t *handle)
+{
+	struct file_request request = { .op = FILE_OPEN, .flags = O_RDONLY, .length = length };
+	struct answer answer;
+
+	assert_int_equal(ask(&fixture, &request, name, NULL, NULL, &answer), 0);
+	*handle = answer.reply.handle;
+	assert_int_equal(answer.reply.attr.size, strlen(content));
+	size_t size = answer.bytes.size;
+	if (size)
+		assert_memory_equal(answer.bytes.data, content, strlen(content));
+	answer_done(&answer);
+	return size;
+}
+
+/* Small files come with their opens, each its own bytes, whatever else is opened and closed. */
+static void test_open_small(void **state)
+{
+	uint64_t kept[8] = { 0 }, handle;
+	char name[16], content[16];
+	struct answer answer;
+
+	for (int i = 0; i < 400; i++) {
+		unsigned slot = (unsigned)random() % 8;
+
+		snprintf(name, sizeof(name), "f%d", i % 50);
+		snprintf(content, sizeof(content), "content %d", i);
+		make_file(name, content);
+		assert_int_equal(open_small(name, 4096, content, &handle), strlen(content));
+		if (kept[slot])
+			assert_int_equal(shut(kept[slot]), 0);
+		kept[slot] = i % 3 ? handle : 0;
+		if (!kept[slot])
+			assert_int_equal(shut(handle), 0);
+		if (i % 7 == 0)
+			assert_int_equal(ask_open(&fixture, "none", O_RDONLY, &handle), -ENOENT);
+		if (i % 5 == 0) {
+			list_open("", &handle);
+			assert_int_equal(handle, 0);
+		}
+	}
+	for (unsigned i = 0; i < 8; i++)
+		if (kept[i])
+			assert_int_equal(shut(kept[i]), 0);
+	/* One that is larger than asked for, or empty, does not; it is read as others are. */
+	assert_int_equal(open_small("f1", 4, "content 351", &handle), 0);
+	struct file_request read = { .op = FILE_READ, .handle = handle, .length = 100 };
+	assert_int_equal(ask(&fixture, &read, NULL, NULL, NULL, &answer), 0);
+	assert_int_equal(answer.bytes.size, 11);
+	answer_done(&answer);
+	assert_int_equal(shut(handle), 0);
+	make_file("f1", "");
+	assert_int_equal(open_small("f1", 4, "", &handle), 0);
+	assert_int_equal(shut(handle), 0);
+	for (int i = 0; i < 50; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		assert_int_equal(simple(FILE_UNLINK, name), 0);
+	}
+}
+
 /* A cancelled request is not answered, and what it opened is closed. */
 static void test_cancel(void **state)
 {
@@ -439,7 +535,8 @@ static void test_cancel(void **state)
 
 	make_file("file", "x");
 	for (int i = 0; i < 50; i++) {
-		struct file_request request = { .op = i % 2 ? FILE_OPENDIR : FILE_OPEN };
+		struct file_request request = { .op = i % 2 ? FILE_OPENDIR : FILE_OPEN,
+			.flags = i % 4 == 1 ? FILES_LIST : 0, .length = i % 4 == 0 ? 100 : 0 };
 
 		ask_start(&fixture, &request, i % 2 ? "" : "file", NULL, NULL, &answer);
 		if (i % 3)
@@ -447,7 +544,7 @@ static void test_cancel(void **state)
 		answer_done(&answer);
 		if (!answer.done)
 			ssh_transport.file_cancel(fixture.transport, (uint64_t)(uintptr_t)&answer);
-		else
+		else if (answer.reply.handle)
 			shut(answer.reply.handle);
 		assert_int_equal(simple(FILE_GETATTR, "file"), 0);
 	}
@@ -520,6 +617,7 @@ int main(void)
 		cmocka_unit_test(test_list),
 		cmocka_unit_test(test_root),
 		cmocka_unit_test(test_together),
+		cmocka_unit_test(test_open_small),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_cancel_list),
 	};

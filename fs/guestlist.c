@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+#include "fs/guestlist.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "backends/base/memory.h"
+
+/* All lists of an instance together are at most so large, in bytes of entries. */
+#define LISTS_MAX (4u * 1048576u)
+/* More touched names are not counted any more: then the list is of no use. A power of two. */
+#define TOUCHED_MAX 16384u
+#define TOUCHED_FIRST 64u
+/* So many look-ups within the cache's time make a list worth it. */
+#define MISSES 4u
+/* A directory that was too large is not tried again for so long. */
+#define LARGE_NS 30000000000u
+
+struct guest_list {
+	TAILQ_ENTRY(guest_list) entry;	/* of the tree's, oldest first; once it is there */
+	struct guest_node *node;
+	struct guest_moment asked;
+	struct text entries;
+	bool own;			/* of a directory that was made from here */
+	uint32_t *index;		/* where the entries are, by name; NULL: not made yet */
+	size_t count;
+	uint64_t *touched;		/* hashes of names, 0 is none; room is a power of two */
+	unsigned touched_count, touched_room;
+};
+
+/* Frees a list that stands nowhere. */
+static void list_free(struct guest_list *list)
+{
+	if (!list)
+		return;
+	text_done(&list->entries);
+	free(list->index);
+	free(list->touched);
+	free(list);
+}
+
+/* Takes the node's list away. */
+static void drop(struct guest_node *node)
+{
+	struct guest_list *list = node->list;
+
+	if (!list)
+		return;
+	TAILQ_REMOVE(&node->tree->lists, list, entry);
+	node->tree->lists_size -= list->entries.size;
+	node->list = NULL;
+	list_free(list);
+}
+
+/* FNV-1a, never 0. */
+static uint64_t hash(const char *name)
+{
+	uint64_t value = 14695981039346656037u;
+
+	for (const char *c = name; *c; c++)
+		value = (value ^ (unsigned char)*c) * 1099511628211u;
+	return value ? value : 1;
+}
+
+/* Where the hash stands, or would. */
+static uint64_t *touched_at(const struct guest_list *list, uint64_t value)
+{
+	unsigned at = (unsigned)value & (list->touched_room - 1);
+
+	while (list->touched[at] && list->touched[at] != value)
+		at = (at + 1) & (list->touched_room - 1);
+	return &list->touched[at];
+}
+
+/* Makes room for one more. */
+static void touched_grow(struct guest_list *list)
+{
+	uint64_t *old = list->touched;
+	unsigned room = list->touched_room;
+
+	if (list->touched_count < room / 2)
+		return;
+	list->touched_room = room ? 2 * room : TOUCHED_FIRST;
+	list->touched = memory_new(list->touched_room * sizeof(*list->touched));
+	for (unsigned i = 0; i < room; i++)
+		if (old[i])
+			*touched_at(list, old[i]) = old[i];
+	free(old);
+}
+
+/* Enters a hash; one too many is not entered, but counted. */
+static void touch(struct guest_list *list, uint64_t value)
+{
+	if (!list || list->touched_count >= TOUCHED_MAX)
+		return;
+	touched_grow(list);
+	uint64_t *at = touched_at(list, value);
+	if (!*at)
+		list->touched_count++;
+	*at = value;
+}
+
+/* A name of both lists. */
+void guest_list_touch(struct guest_node *node, const char *name)
+{
+	if (!node->list && !node->list_asked)
+		return;
+	touch(node->list, hash(name));
+	touch(node->list_asked, hash(name));
+}
+
+/* From now on names are remembered. */
+bool guest_list_ask(struct guest_node *node)
+{
+	if (node->list_asked)
+		return false;
+	node->list_asked = memory_new(sizeof(*node->list_asked));
+	node->list_asked->node = node;
+	return true;
+}
+
+/* Keeps it. */
+void guest_list_came(struct guest_cache *cache, struct guest_node *node, struct guest_moment asked,
+	const void *entries, size_t size)
+{
+	struct guest_tree *tree = node->tree;
+	struct guest_list *list = node->list_asked;
+
+	node->list_asked = NULL;
+	if (!list || !entries || !cache->time || size > LISTS_MAX) {
+		list_free(list);
+		return;
+	}
+	list->asked = asked;
+	text_append(&list->entries, entries, size);
+	drop(node);
+	node->list = list;
+	TAILQ_INSERT_TAIL(&tree->lists, list, entry);
+	tree->lists_size += size;
+	while (tree->lists_size > LISTS_MAX)
+		drop(TAILQ_FIRST(&tree->lists)->node);
+}
+
+/* Nothing is in it. */
+void guest_list_made(struct guest_cache *cache, struct guest_node *node, struct guest_moment asked)
+{
+	if (!guest_list_ask(node))
+		return;
+	guest_list_came(cache, node, asked, "", 0);
+	if (node->list)
+		node->list->own = true;
+}
+
+/* The list, while it is believed. */
+static struct guest_list *believed(struct guest_cache *cache, struct guest_node *node)
+{
+	struct guest_list *list = node->list;
+
+	if (!list)
+		return NULL;
+	if (list->asked.doubts == cache->doubts && list->touched_count < TOUCHED_MAX &&
+		uv_hrtime() - list->asked.time < cache->time)
+		return list;
+	drop(node);
+	return NULL;
+}
+
+/* The name of an entry, which has no NUL, against another one. */
+static int compare_name(const struct file_entry *entry, const char *name, size_t size)
+{
+	size_t common = entry->name_size < size ? entry->name_size : size;
+	int order = memcmp(entry + 1, name, common);
+
+	if (order)
+		return order;
+	return entry->name_size < size ? -1 : entry->name_size > size;
+}
+
+/* An entry by its place. */
+static const struct file_entry *entry_at(const struct guest_list *list, uint32_t at)
+{
+	return (const void *)(list->entries.data + at);
+}
+
+/* Orders two places by their names. */
+static int compare_places(const void *one, const void *other, void *data)
+{
+	const struct file_entry *a = entry_at(data, *(const uint32_t *)one);
+	const struct file_entry *b = entry_at(data, *(const uint32_t *)other);
+
+	return compare_name(a, (const char *)(b + 1), b->name_size);
+}
+
+/* Sorts the entries' places. */
+static void make_index(struct guest_list *list)
+{
+	const struct file_entry *entry;
+	const char *name;
+	size_t position = 0, room = 0;
+
+	for (size_t at = 0; files_entry_next(list->entries.data, list->entries.size, &position, &entry,
+				    &name) > 0; at = position) {
+		if (list->count == room) {
+			room = room ? 2 * room : 64;
+			list->index = memory_grow(list->index, room * sizeof(*list->index));
+		}
+		list->index[list->count++] = (uint32_t)at;
+	}
+	if (list->count)
+		qsort_r(list->index, list->count, sizeof(*list->index), compare_places, list);
+}
+
+/* One entry. */
+enum guest_known guest_list_find(struct guest_cache *cache, struct guest_node *node, const char *name,
+	struct file_attr *attr, struct guest_moment *asked)
+{
+	struct guest_list *list = believed(cache, node);
+	size_t low = 0, high, size = strlen(name);
+
+	if (!list || (list->touched_count && *touched_at(list, hash(name))))
+		return GUEST_UNKNOWN;
+	if (!list->index)
+		make_index(list);
+	*asked = list->asked;
+	for (high = list->count; low < high;) {
+		size_t middle = (low + high) / 2;
+		const struct file_entry *entry = entry_at(list, list->index[middle]);
+		int order = compare_name(entry, name, size);
+
+		if (order == 0) {
+			*attr = entry->attr;
+			return attr->valid & FILE_ATTR_MODE ? GUEST_THERE : GUEST_UNKNOWN;
+		}
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return list->own ? GUEST_ABSENT : GUEST_UNKNOWN;
+}
+
+/* Counts. */
+bool guest_list_missed(struct guest_cache *cache, struct guest_node *node)
+{
+	uint64_t now = uv_hrtime();
+
+	if (now - node->missed_since > cache->time) {
+		node->missed_since = now;
+		node->missed = 0;
+	}
+	return ++node->missed >= MISSES && cache->time && !node->list_asked && now >= node->large_until;
+}
+
+/* Not again soon. */
+void guest_list_too_large(struct guest_node *node)
+{
+	node->large_until = uv_hrtime() + LARGE_NS;
+}
+
+/* Frees both. */
+void guest_list_free(struct guest_node *node)
+{
+	drop(node);
+	list_free(node->list_asked);
+	node->list_asked = NULL;
+}

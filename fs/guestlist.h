@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is known of a guest's directory as a whole: its entries with their attributes, as one
+ * request read them. While that is believed (guestcache.h), look-ups are answered from it. That a
+ * name is not there is only said of directories that were made from here: elsewhere a name that
+ * somebody asks for is likely to be one that has just come.
+ *
+ * What is done here meanwhile touches a name: about that one the guest is asked. It makes no
+ * difference whether that was before or after the guest read the directory, so names are
+ * remembered from the moment on at which a list is asked for.
+ *
+ * Loop's thread only.
+ */
+#ifndef FS_GUESTLIST_H
+#define FS_GUESTLIST_H
+
+#include "backends/base/text.h"
+#include "fs/guestcache.h"
+
+struct guest_list;
+
+/* A list of the directory is asked for: now and not twice at once. false: there is one under way. */
+bool guest_list_ask(struct guest_node *node);
+/* It came: the entries, as in protocol/files.h and checked, all of them. Or (NULL) it did not. */
+void guest_list_came(struct guest_cache *cache, struct guest_node *node, struct guest_moment asked,
+	const void *entries, size_t size);
+
+/* The directory was made from here: nothing is in it. */
+void guest_list_made(struct guest_cache *cache, struct guest_node *node, struct guest_moment asked);
+
+enum guest_known {
+	GUEST_UNKNOWN,	/* ask */
+	GUEST_ABSENT,	/* there is no such name, nor was one from here */
+	GUEST_THERE,	/* attr is filled in */
+};
+/* One name. */
+enum guest_known guest_list_find(struct guest_cache *cache, struct guest_node *node, const char *name,
+	struct file_attr *attr, struct guest_moment *asked);
+
+/* An entry of the directory is changed, or was, from here. */
+void guest_list_touch(struct guest_node *node, const char *name);
+
+/* A name had to be asked for. true: so many were that the whole directory should be. */
+bool guest_list_missed(struct guest_cache *cache, struct guest_node *node);
+/* The directory is too large for a list: do not ask for one soon. */
+void guest_list_too_large(struct guest_node *node);
+
+#endif
