@@ -44,6 +44,9 @@ struct transport_command {
 struct transport_run_events {
 	/* The machine accepted the command: it runs. At most once. */
 	void (*started)(void *data);
+	/* How many bytes of output may be passed on now. When fewer than there are, run_more follows;
+	 * until then the rest is left to the command, which has to wait. NULL: any number. */
+	size_t (*room)(void *data);
 	/* Output: kind is SPOOL_STDOUT or SPOOL_STDERR. */
 	void (*output)(void *data, enum spool_kind kind, const void *bytes, size_t size);
 	/* There is room for standard input again. */
@@ -79,6 +82,8 @@ struct transport_ops {
 	size_t (*run_input)(struct transport_run *run, const void *bytes, size_t size);
 	/* The end of its standard input, after what was taken. */
 	void (*run_eof)(struct transport_run *run);
+	/* There may be more room for output. */
+	void (*run_more)(struct transport_run *run);
 	/* Sends a signal (Linux's number) to all processes of the command, its children in other
 	 * sessions too, where the machine allows to find them. Not for a command that still waits for
 	 * a channel: abandon that one. Where signals cannot be sent, TERM and KILL abandon. */

@@ -155,6 +155,8 @@ int run_new(struct instance *instance, const char *name, bool named, uint64_t id
 	clock_gettime(CLOCK_REALTIME, &run->created);
 	settings_copy(&run->settings, &instance->settings);
 	init_spools(run, instance->directory);
+	keep_init(&run->keep, (uint64_t)poolfs_number(pool_config(instance->pool)->values,
+		"output_limit") / 8);
 	stream_init_memory(&run->exit, 64);
 	input_init(&run->input, id);
 	/* A numbered run finds its input at the end: nobody could write to it before it starts. */
@@ -188,6 +190,7 @@ void run_submit(struct run *run, const void *text, size_t size)
 	}
 	shim_send(shim, FRAME_RUN, run->id, text, size);
 	input_start(&run->input, shim);
+	keep_start(run);
 }
 
 /* Ends the streams: all readers see what there is and then the end of file. */
@@ -198,6 +201,7 @@ static void finish(struct run *run, enum run_state state, int status)
 
 	run->state = state;
 	run->status = status;
+	keep_end(run);
 	input_end(&run->input);
 	stream_end(&run->output.stream);
 	stream_end(&run->out.stream);
@@ -208,8 +212,8 @@ static void finish(struct run *run, enum run_state state, int status)
 	control_changed(&run->object);
 }
 
-/* A spool of the run moved on. Without a spool of its own, stdout is output. */
-bool run_told_spool(struct run *run, const struct frame_spool *notice)
+/* Moves the stream that a notice is about. Without a spool of its own, stdout is output. */
+static bool move_stream(struct run *run, const struct frame_spool *notice)
 {
 	switch (notice->kind) {
 	case SPOOL_OUTPUT:
@@ -233,6 +237,15 @@ bool run_told_spool(struct run *run, const struct frame_spool *notice)
 	default:
 		return false;
 	}
+}
+
+/* A spool of the run moved on. */
+bool run_told_spool(struct run *run, const struct frame_spool *notice)
+{
+	bool sane = move_stream(run, notice);
+
+	keep_moved(run);
+	return sane;
 }
 
 /* Opens what open files may still want to read. */

@@ -11,6 +11,7 @@
 #include "backends/protocol/protocol.h"
 #include "fs/control.h"
 #include "fs/input.h"
+#include "fs/keep.h"
 #include "fs/settings.h"
 #include "fs/spooled.h"
 
@@ -33,6 +34,7 @@ struct run {
 	struct text command;
 	struct input input;
 	struct spooled output, out, err, transcript;
+	struct keep keep;
 	uint64_t base;			/* where stdout's own spool begins; UINT64_MAX: it has none */
 	struct stream exit;
 	struct timespec created;

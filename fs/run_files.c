@@ -91,17 +91,30 @@ static struct stream *transcript_stream(struct object *object)
 /* A file of the output is opened: stdout may need the spool of output too. */
 static int output_open(struct handle *handle)
 {
-	run_use(run_of(handle->object));
+	struct run *run = run_of(handle->object);
+
+	run_use(run);
+	keep_add(run, handle->control->stream(handle->object), &handle->cursor);
 	return 0;
+}
+
+/* Read: the command may go on. */
+static void output_read(struct handle *handle, struct request *request, uint64_t offset, size_t size)
+{
+	stream_read(handle->control->stream(handle->object), &handle->cursor, request, offset, size,
+		true, handle->flags & O_NONBLOCK);
+	keep_moved(run_of(handle->object));
 }
 
 /* And closed. */
 static void output_release(struct handle *handle)
 {
+	keep_drop(run_of(handle->object), &handle->cursor);
 	run_unuse(run_of(handle->object));
 }
 
-static const struct control_ops output_ops = { .open = output_open, .release = output_release };
+static const struct control_ops output_ops = { .open = output_open, .read = output_read,
+	.release = output_release };
 
 /* exit */
 static struct stream *exit_stream(struct object *object)

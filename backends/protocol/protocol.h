@@ -75,6 +75,7 @@ enum frame_type {
 	FRAME_RUN_SIGNAL,	/* id: the run. struct frame_run_signal: to all of its processes. Before
 				   the start, TERM, KILL and INT end it as RUN_STOPPED, others do nothing */
 	FRAME_RUN_RESIZE,	/* id: the run. struct frame_run_resize: its terminal's new size */
+	FRAME_RUN_KEEP,		/* id: the run. struct frame_run_keep: what its readers did not read yet */
 
 	/* shim to daemon */
 	FRAME_STATE = 64,	/* struct frame_state, then the reason as text (may be empty) */
@@ -116,6 +117,21 @@ struct frame_run_signal {
 struct frame_run_resize {
 	uint16_t columns, rows;		/* not 0 */
 };
+
+/*
+ * Readers keep up with a spool of the run and still need its bytes from `offset` on. As long as that
+ * stands, the shim drops none of them for the command's output: where there is no room for more, it
+ * takes no more from the command. (What the console prints cannot wait, in SPOOL_TRANSCRIPT.) The
+ * daemon moves the offset as they read, and takes it back when they stop reading; its end of the
+ * connection takes back all of them.
+ */
+struct frame_run_keep {
+	uint32_t kind;			/* enum spool_kind: OUTPUT, STDOUT, STDERR or TRANSCRIPT */
+	uint32_t reserved;		/* 0 */
+	uint64_t offset;		/* PROTOCOL_KEEP_NONE: nobody needs any */
+};
+
+#define PROTOCOL_KEEP_NONE UINT64_MAX
 
 /* The window of a run's standard input moves. */
 struct frame_run_taken {

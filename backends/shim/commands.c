@@ -251,6 +251,15 @@ int commands_eof(struct shim *shim, uint64_t id, const void *payload, size_t siz
 	return 0;
 }
 
+/* FRAME_RUN_KEEP. */
+int commands_keep(struct shim *shim, uint64_t id, const void *payload, size_t size)
+{
+	const struct frame_run_keep *keep = payload;
+	struct run *run = run_find(shim, id);
+
+	return !run || run_keep(run, keep->kind, keep->offset) ? 0 : -EPROTO;
+}
+
 /* FRAME_RUN_SIGNAL. What has not started can only end. */
 int commands_signal(struct shim *shim, uint64_t id, const void *payload, size_t size)
 {
@@ -301,10 +310,12 @@ void commands_drop(struct shim *shim)
 
 	for (run = TAILQ_FIRST(&shim->commands.all); run; run = next) {
 		next = TAILQ_NEXT(run, all);
-		if (run->prepared)
+		if (run->prepared) {
 			commands_free(run);
-		else
+		} else {
 			input_recount(run);
+			run_keep_none(run);
+		}
 	}
 }
 

@@ -50,6 +50,7 @@ int commands_stop(struct shim *shim, uint64_t id, const void *payload, size_t si
 int commands_forget(struct shim *shim, uint64_t id, const void *payload, size_t size);
 int commands_input(struct shim *shim, uint64_t id, const void *payload, size_t size);
 int commands_eof(struct shim *shim, uint64_t id, const void *payload, size_t size);
+int commands_keep(struct shim *shim, uint64_t id, const void *payload, size_t size);
 int commands_signal(struct shim *shim, uint64_t id, const void *payload, size_t size);
 int commands_resize(struct shim *shim, uint64_t id, const void *payload, size_t size);
 

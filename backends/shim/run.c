@@ -8,6 +8,9 @@
 
 #include <stdlib.h>
 
+/* Room for output, where a transcript is the narrow place, comes in pieces of this size at least. */
+#define ROOM_LEAST 4096u
+
 /* Whether nothing of this run changes any more. */
 bool run_ended(const struct run *run)
 {
@@ -123,6 +126,68 @@ static void run_split(struct run *run)
 {
 	run->split = true;
 	sink_rebase(&run->out, run->output.end);
+	/* Who reads may read stdout: the daemon says, when it knows of the two. */
+	if (run->output.keep != PROTOCOL_KEEP_NONE)
+		run->out.keep = run->out.base;
+}
+
+/* How much output the transcript takes: a byte of it may be a line, with a prefix, and may complete
+ * the lines that wait. Who has read all of it does not hold the command up. */
+static uint64_t transcript_room(const struct run *run)
+{
+	uint64_t room = sink_room(&run->transcript), waiting = transcript_waiting(&run->lines);
+
+	if (room == UINT64_MAX)
+		return room;
+	if (room >= waiting + ROOM_LEAST * TRANSCRIPT_GROWTH)
+		return (room - waiting) / TRANSCRIPT_GROWTH;
+	return room == run->transcript.limit ? ROOM_LEAST : 0;
+}
+
+/* The least room of all spools. */
+static size_t run_room(void *data)
+{
+	const struct run *run = data;
+	uint64_t rooms[] = { sink_room(&run->output), sink_room(&run->out), sink_room(&run->err),
+		transcript_room(run) };
+	uint64_t least = UINT64_MAX;
+
+	if (run_ended(run) || run->forgotten)
+		return SIZE_MAX;
+	for (size_t i = 0; i < sizeof(rooms) / sizeof(*rooms); i++)
+		if (rooms[i] < least)
+			least = rooms[i];
+	return least < SIZE_MAX ? (size_t)least : SIZE_MAX;
+}
+
+/* What readers of a spool need. */
+static void keep(struct run *run, struct sink *sink, uint64_t offset)
+{
+	sink->keep = offset;
+	if (run->handle)
+		run->shim->setup.transport->run_more(run->handle);
+}
+
+/* FRAME_RUN_KEEP. */
+bool run_keep(struct run *run, uint32_t kind, uint64_t offset)
+{
+	struct sink *const sinks[SPOOL_KINDS] = { [SPOOL_OUTPUT] = &run->output,
+		[SPOOL_STDOUT] = &run->out, [SPOOL_STDERR] = &run->err,
+		[SPOOL_TRANSCRIPT] = &run->transcript };
+
+	if (kind >= SPOOL_KINDS || !sinks[kind])
+		return false;
+	keep(run, sinks[kind], offset);
+	return true;
+}
+
+/* Nobody reads any more. */
+void run_keep_none(struct run *run)
+{
+	keep(run, &run->output, PROTOCOL_KEEP_NONE);
+	keep(run, &run->out, PROTOCOL_KEEP_NONE);
+	keep(run, &run->err, PROTOCOL_KEEP_NONE);
+	keep(run, &run->transcript, PROTOCOL_KEEP_NONE);
 }
 
 /* The command wrote something. */
@@ -175,6 +240,7 @@ static void run_over(void *data, enum run_state state, int status)
 
 static const struct transport_run_events run_events = {
 	.started = run_started,
+	.room = run_room,
 	.output = run_output,
 	.drained = run_drained,
 	.ended = run_over,

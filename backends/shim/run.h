@@ -62,6 +62,9 @@ void run_note(struct run *run);
 void run_unnote(struct run *run);
 void run_tell_spools(struct run *run, bool always);
 void run_tell_state(struct run *run);
+/* FRAME_RUN_KEEP; false: there is no such spool. The end of all of them. */
+bool run_keep(struct run *run, uint32_t kind, uint64_t offset);
+void run_keep_none(struct run *run);
 /* What the console printed while it runs. */
 void run_console(struct run *run, const void *bytes, size_t size);
 

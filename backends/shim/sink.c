@@ -22,7 +22,8 @@ static const char *const kind_names[] = {
 void sink_init(struct sink *sink, struct shim *shim, enum spool_kind kind, uint64_t run,
 	uint64_t limit)
 {
-	*sink = (struct sink){ .shim = shim, .kind = kind, .run = run, .limit = limit };
+	*sink = (struct sink){ .shim = shim, .kind = kind, .run = run, .limit = limit,
+		.keep = PROTOCOL_KEEP_NONE };
 }
 
 /* Sets where the stream begins. */
@@ -88,6 +89,18 @@ void sink_append(struct sink *sink, const void *data, size_t size)
 	}
 	sink->dirty = true;
 	sink_complain(sink, result);
+}
+
+/* Readers who stand before the start have lost what lies between already. */
+uint64_t sink_room(const struct sink *sink)
+{
+	uint64_t from = sink->keep;
+
+	if (from == PROTOCOL_KEEP_NONE)
+		return UINT64_MAX;
+	if (from < sink->start)
+		from = sink->start;
+	return from < sink->end ? sink->limit - (sink->end - from) : sink->limit;
 }
 
 /* Sends the notice. */

@@ -21,6 +21,7 @@ struct sink {
 	uint64_t run;		/* 0 for the console and the log */
 	uint64_t limit;
 	uint64_t base, start, end;
+	uint64_t keep;		/* readers need the bytes from here on; PROTOCOL_KEEP_NONE */
 	struct spool_writer *writer;	/* NULL: not made, or finished */
 	bool made;		/* there is a file */
 	bool dirty;		/* the daemon was not told of the newest bytes */
@@ -35,6 +36,8 @@ void sink_rebase(struct sink *sink, uint64_t base);
 void sink_make(struct sink *sink);
 /* Appends; never fails. The sink is dirty then. */
 void sink_append(struct sink *sink, const void *data, size_t size);
+/* How many bytes may be appended before any is dropped that readers need; UINT64_MAX: any number. */
+uint64_t sink_room(const struct sink *sink);
 /* Tells the daemon, when it does not know yet or `always`. */
 void sink_tell(struct sink *sink, bool always);
 /* No byte comes any more: closes the file, which stays. */

@@ -131,6 +131,16 @@ void transcript_feed(struct transcript *transcript, enum transcript_source sourc
 	}
 }
 
+/* What waits, each with its prefix. */
+size_t transcript_waiting(const struct transcript *transcript)
+{
+	size_t waiting = 0;
+
+	for (int i = 0; i < TRANSCRIPT_SOURCES; i++)
+		waiting += transcript->parts[i].size + PREFIX_ROOM;
+	return waiting;
+}
+
 /* Completes. */
 void transcript_end(struct transcript *transcript, struct text *out)
 {

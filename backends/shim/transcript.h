@@ -41,6 +41,10 @@ void transcript_skip_line(struct transcript *transcript, enum transcript_source 
 /* Appends to out what bytes make complete. */
 void transcript_feed(struct transcript *transcript, enum transcript_source source, const char *bytes,
 	size_t size, struct text *out);
+/* At most so many bytes come out for one byte of output, besides what waits in incomplete lines. */
+#define TRANSCRIPT_GROWTH 16u
+/* How many bytes come out for the incomplete lines, at most. */
+size_t transcript_waiting(const struct transcript *transcript);
 /* Appends the incomplete lines, completed, and frees the memory. */
 void transcript_end(struct transcript *transcript, struct text *out);
 

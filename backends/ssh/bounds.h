@@ -52,6 +52,9 @@
 #define LIMIT_EXEC	8000u			/* bytes of a command in one request */
 #define LIMIT_EXEC_OPENSSH 32000u
 
+/* What a command may send ahead: at first, and when its output flows. The first is also what is kept in
+ * memory where nobody takes it. */
+#define WINDOW_FIRST	32768u
 #define WINDOW_RUN	(2u * 1024u * 1024u)
 #define WINDOW_FILES	(16u * 1024u * 1024u)
 #define WINDOW_PACKET	32768u

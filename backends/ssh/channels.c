@@ -114,7 +114,7 @@ static bool open_one(struct channels *channels)
 		return false;
 	channels->opening = true;
 	LIBSSH2_CHANNEL *channel = libssh2_channel_open_ex(session->ssh, "session", 7,
-		channels->kind == CHANNELS_FILES ? WINDOW_FILES : WINDOW_RUN, WINDOW_PACKET, NULL, 0);
+		channels->kind == CHANNELS_FILES ? WINDOW_FILES : WINDOW_FIRST, WINDOW_PACKET, NULL, 0);
 
 	if (!channel) {
 		int result = session_result(session, libssh2_session_last_errno(session->ssh));

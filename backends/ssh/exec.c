@@ -11,7 +11,10 @@
 #include "backends/ssh/bounds.h"
 #include "backends/ssh/run.h"
 
-#define OUTPUT_SIZE 65536u
+#define OUTPUT_SIZE  (WINDOW_RUN - WINDOW_FIRST)	/* read at once, at most */
+#define OUTPUT_SMALL 4096u
+/* libssh2 opens a channel's window when less than this is left of it besides what is asked for. */
+#define WINDOW_LOW   (WINDOW_FIRST / 4 * 3)
 
 /* The order of a command's stdout and stderr is kept while little input waits: it is then given to
  * libssh2 in portions smaller than a packet (36 bytes at least), and both streams are looked at
@@ -156,6 +159,12 @@ void exec_abandon(struct transport_run *run)
 	session_wake(run->exec->session);
 }
 
+/* Looks again. */
+void exec_more(struct transport_run *run)
+{
+	session_wake(run->exec->session);
+}
+
 /* Notes the size. */
 void exec_resize(struct transport_run *run, unsigned columns, unsigned rows)
 {
@@ -249,14 +258,61 @@ static void take_output(struct transport_run *run, int stream, const char *bytes
 		run_signal_marked(run);
 }
 
+/* How much output may be taken now. */
+static size_t output_room(const struct transport_run *run)
+{
+	size_t room = run->events->room ? run->events->room(run->data) : SIZE_MAX;
+
+	if (run->marked && !run->marker.done) /* it may hold back so much, and give it later */
+		room = room > MARKER_LINE ? room - MARKER_LINE : 0;
+	return room < OUTPUT_SIZE ? room : OUTPUT_SIZE;
+}
+
+/*
+ * Lets the command send as much as there is room for, and WINDOW_FIRST, when less than half of that
+ * is left. libssh2 would open the window by itself, to WINDOW_FIRST more than a reader asks for, if he
+ * asked for more than the window has less WINDOW_LOW: nobody does. Small output needs no more than
+ * the window that there is at first.
+ */
+static int open_window(struct transport_run *run, size_t room)
+{
+	size_t window = libssh2_channel_window_read(run->channel);
+	bool low = window < WINDOW_LOW + OUTPUT_SMALL;
+
+	if (!run->opening && room && (low || (window > WINDOW_FIRST && window < room / 2)))
+		run->opening = WINDOW_FIRST + room - window;
+	if (!run->opening)
+		return 0;
+	int result = session_result(run->exec->session,
+		libssh2_channel_receive_window_adjust2(run->channel, run->opening, 1, NULL));
+	if (result >= 0)
+		run->opening = 0;
+	return result;
+}
+
+/* How much is asked for at once: 0 when there is no room, or the window is not open yet. */
+static size_t read_size(struct transport_run *run)
+{
+	size_t room = output_room(run);
+
+	open_window(run, room);
+	size_t window = libssh2_channel_window_read(run->channel);
+	size_t silent = window > WINDOW_LOW ? window - WINDOW_LOW : 0;
+	return room < silent ? room : silent;
+}
+
 /* Reads what one stream has. How much came, or a negative errno. */
 static int read_stream(struct transport_run *run, int stream)
 {
 	struct exec *exec = run->exec;
-	int result, total = 0;
+	int result = 0, total = 0;
+	size_t size;
 
-	while ((result = session_result(exec->session, libssh2_channel_read_ex(run->channel, stream,
-			(char *)exec->buffer, OUTPUT_SIZE))) > 0) {
+	while (!exec->session->muted && (size = read_size(run)) > 0) {
+		result = session_result(exec->session,
+			libssh2_channel_read_ex(run->channel, stream, (char *)exec->buffer, size));
+		if (result <= 0)
+			break;
 		total += result;
 		take_output(run, stream, (const char *)exec->buffer, (size_t)result);
 	}

@@ -42,6 +42,8 @@ struct transport_run *exec_add(struct exec *exec, const struct transport_command
 	const struct transport_run_events *events, void *data);
 size_t exec_input(struct transport_run *run, const void *bytes, size_t size);
 void exec_eof(struct transport_run *run);
+/* There may be more room for output. */
+void exec_more(struct transport_run *run);
 void exec_signal(struct transport_run *run, int signal);
 void exec_await_all(struct transport_run *run);
 void exec_resize(struct transport_run *run, unsigned columns, unsigned rows);

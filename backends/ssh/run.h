@@ -37,6 +37,7 @@ struct transport_run {
 	size_t fed, script_fed;
 	bool drain;			/* `drained` is owed */
 	bool eof, eof_sent;
+	size_t opening;			/* by so much the window is being opened; 0: it is not */
 	bool resize;			/* the terminal's size is to be sent */
 
 	uint32_t signals;		/* bits of those that wait for the marker line */

@@ -413,6 +413,7 @@ const struct transport_ops ssh_transport = {
 	.run = transport_run,
 	.run_input = exec_input,
 	.run_eof = exec_eof,
+	.run_more = exec_more,
 	.run_signal = exec_signal,
 	.run_await_all = exec_await_all,
 	.run_resize = exec_resize,

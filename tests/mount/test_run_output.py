@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 
 import harness
 import runs
@@ -151,6 +152,48 @@ class Limit(runs.HostRuns):
         self.assertEqual(value(run, "output_bytes_dropped"), str(dropped))
         self.assertEqual(read(run / "stderr"), b"end\n")
         self.assertRegex(read(run / "transcript"), rb"^\[poolfs: \d+ bytes dropped\]\n")
+
+    def follow(self, name, command, pause=0):
+        """Runs a command; gives what a reader gets who was there from the beginning."""
+        run = self.named()
+        got = []
+        with open(run / name, "rb", buffering=0) as output:
+            write(run / "cmd", command)
+            while piece := output.read(1 << 20):
+                got.append(piece)
+                if len(got) % 64 == 0:
+                    time.sleep(pause)
+        self.assertEqual(self.ended(run), (0, "exited"))
+        return b"".join(got)
+
+    def test_reader_that_is_slow(self):
+        """The command waits for one who reads on: 24 MiB go through 1 MiB."""
+        lines = 3 << 20
+        got = self.follow("stdout", COUNTING + str(lines), pause=0.3)
+        self.assertEqual(len(got), 8 * lines)
+        expected = subprocess.run(["sh", "-c", COUNTING + str(lines)], stdout=subprocess.PIPE)
+        self.assertEqual(got == expected.stdout, True)
+
+    def test_reader_of_both(self):
+        """What comes on stderr in between changes nothing for one who reads stdout."""
+        part = COUNTING + "1000000; "
+        got = self.follow("stdout", part + "echo between >&2; " + part + "echo end >&2")
+        self.assertEqual(len(got), 16000000)
+        self.assertEqual(got[:8000000] == got[8000000:], True)
+
+    def test_reader_of_the_transcript(self):
+        got = self.follow("transcript", COUNTING + "1000000; echo end >&2")
+        self.assertEqual(len(got), 17 * 1000000 + 13)
+        self.assertNotIn(b"poolfs", got)
+
+    def test_reader_beside_one_that_stands_still(self):
+        """He waits as the command does, and loses nothing."""
+        run = self.named()
+        size = 8 << 20
+        with open(run / "output", "rb", buffering=0), open(run / "output", "rb", buffering=0) as output:
+            write(run / "cmd", f"head -c {size} /dev/zero | tr '\\0' x")
+            got = b"".join(iter(lambda: output.read(1 << 20), b""))
+        self.assertEqual(got == b"x" * size, True)
 
     def test_reader_that_stands_still(self):
         """One that does not read does not hold the command up for good."""

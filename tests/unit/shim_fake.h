@@ -45,6 +45,7 @@ struct transport_run {
 	bool input, eof, all, abandoned, over;
 	int signals[32];		/* how often each was sent */
 	int last_signal;
+	int more;			/* how often it was told of room for output */
 	struct text in;
 	size_t room;			/* what run_input takes */
 };

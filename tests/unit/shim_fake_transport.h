@@ -80,6 +80,12 @@ static void fake_run_eof(struct transport_run *run)
 	run->eof = true;
 }
 
+static void fake_run_more(struct transport_run *run)
+{
+	assert_false(run->over);
+	run->more++;
+}
+
 static void fake_run_signal(struct transport_run *run, int number)
 {
 	assert_false(run->over);
@@ -127,6 +133,7 @@ static const struct transport_ops fake_transport = {
 	.run = fake_run,
 	.run_input = fake_run_input,
 	.run_eof = fake_run_eof,
+	.run_more = fake_run_more,
 	.run_signal = fake_run_signal,
 	.run_await_all = fake_run_await_all,
 	.run_resize = fake_run_resize,

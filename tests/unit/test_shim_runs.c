@@ -109,6 +109,89 @@ static void output_without_end_is_bounded(void **state)
 	assert_true(peer.notices - before < 5);
 }
 
+/* What the transport may pass on of the first run's output. */
+static size_t room(void)
+{
+	return fake.runs[0].events->room(fake.runs[0].data);
+}
+
+/* Readers of the first run need a spool from there on. */
+static void keep(enum spool_kind kind, uint64_t offset)
+{
+	struct frame_run_keep frame = { .kind = kind, .offset = offset };
+	int before = fake.runs[0].more;
+
+	send_frame(FRAME_RUN_KEEP, 1, &frame, sizeof(frame));
+	AWAIT(fake.runs[0].more > before);
+}
+
+static void readers_hold_a_command_up(void **state)
+{
+	static char bytes[60001];
+
+	instance_ready();
+	add_run(1, "x");
+	AWAIT(fake.run_count == 1);
+	memset(bytes, 'y', sizeof(bytes) - 1);
+	assert_true(room() == SIZE_MAX);
+	keep(SPOOL_OUTPUT, 0);
+	assert_int_equal(room(), 65536);
+	output(0, SPOOL_STDOUT, bytes);
+	assert_int_equal(room(), 5536);
+	output(0, SPOOL_STDOUT, "12345");
+	output(0, SPOOL_STDERR, "e");
+	assert_int_equal(room(), 5530);
+	keep(SPOOL_OUTPUT, 50000);
+	assert_int_equal(room(), 55530);
+	keep(SPOOL_OUTPUT, PROTOCOL_KEEP_NONE);
+	/* Who read stdout goes on to its own spool. */
+	assert_int_equal(room(), 65536);
+	output(0, SPOOL_STDOUT, bytes);
+	assert_int_equal(room(), 5536);
+	keep(SPOOL_STDOUT, PROTOCOL_KEEP_NONE);
+	keep(SPOOL_STDERR, 0);
+	assert_int_equal(room(), 65535);
+	/* What is lost already is not waited for. */
+	output(0, SPOOL_STDOUT, bytes);
+	keep(SPOOL_OUTPUT, 0);
+	assert_int_equal(room(), 0);
+	/* A daemon that goes reads no more. */
+	peer_done();
+	AWAIT(room() == SIZE_MAX);
+	peer_open();
+	end(0, RUN_EXITED, 0);
+	AWAIT(ended(1));
+}
+
+/* Empty lines make a transcript ten times as long as they are. */
+static void readers_of_a_transcript_hold_a_command_up(void **state)
+{
+	static char lines[65537];
+	size_t size, taken = 0;
+
+	instance_ready();
+	add_run(1, "x");
+	AWAIT(fake.run_count == 1);
+	keep(SPOOL_TRANSCRIPT, 0);
+	memset(lines, 'y', 1000);
+	fake.runs[0].events->output(fake.runs[0].data, SPOOL_STDERR, lines, 1000);
+	memset(lines, '\n', sizeof(lines));
+	while ((size = room()) > 0) {
+		assert_true(taken < sizeof(lines));
+		fake.runs[0].events->output(fake.runs[0].data,
+			taken ? SPOOL_STDOUT : SPOOL_STDERR, lines, size);
+		taken += size;
+	}
+	AWAIT(peer.spools[1][SPOOL_TRANSCRIPT].end > 0);
+	assert_int_equal(peer.spools[1][SPOOL_TRANSCRIPT].start, 0);
+	assert_int_equal(peer.spools[1][SPOOL_TRANSCRIPT].end, 1000 + 10 * taken);
+	/* Who has read all of it can wait for a long line. */
+	keep(SPOOL_TRANSCRIPT, peer.spools[1][SPOOL_TRANSCRIPT].end);
+	assert_true(room() > 0);
+	end(0, RUN_EXITED, 0);
+	AWAIT(ended(1));
+}
+
 static void runs_are_lost_with_the_connection(void **state)
 {
 	fake.plans[1] = PLAN_HANG;
@@ -507,6 +590,8 @@ int main(void)
 		shim_test(runs_wait_for_the_boot),
 		shim_test(stdout_is_the_output_until_stderr_comes),
 		shim_test(output_without_end_is_bounded),
+		shim_test(readers_hold_a_command_up),
+		shim_test(readers_of_a_transcript_hold_a_command_up),
 		shim_test(runs_are_lost_with_the_connection),
 		shim_test(runs_are_lost_with_the_machine),
 		shim_test(stop_and_forget),
