@@ -56,6 +56,31 @@ struct transport_run_events {
 	void (*ended)(void *data, enum run_state state, int status);
 };
 
+/* Where a forward listens, or what it reaches, in the machine. */
+struct transport_place {
+	enum forward_family family;
+	uint16_t port;			/* of TCP; 0 to listen at any */
+	const char *path;		/* of FORWARD_UNIX, absolute */
+};
+
+/*
+ * Forwards: streams between sockets of this host and ports of the machine. They are kept within the
+ * connection: when that is lost, when it is dropped, and with the transport, they end with all that
+ * they carry, and the object is gone, before `down` is called.
+ */
+struct transport_forward;
+
+struct transport_forward_events {
+	/* The machine listens at this port. Once, after forward_listen. */
+	void (*listening)(void *data, uint16_t port);
+	/* The machine does not do it: a negative errno, and words for people. At most once; forward_end is
+	 * still to be called. */
+	void (*failed)(void *data, int error, const char *reason);
+	/* Somebody in the machine connected: gives a stream socket, connected or about to be, not
+	 * blocking, which becomes the transport's; or a negative errno, which refuses. */
+	int (*dial)(void *data);
+};
+
 /* The answer to a file request, exactly once, unless it was cancelled. bytes is valid in the call. */
 typedef void transport_file_done(void *data, const struct file_reply *reply,
 	const void *bytes, size_t size);
@@ -100,6 +125,22 @@ struct transport_ops {
 		transport_file_done *done, void *data);
 	/* The answer is no longer wanted: done is not called. What the request opened is closed again. */
 	void (*file_cancel)(struct transport *transport, uint64_t key);
+	/*
+	 * Forwards, while up; all four may be NULL. Listens in the machine, and carries what connects
+	 * there to sockets that `dial` gives.
+	 */
+	struct transport_forward *(*forward_listen)(struct transport *transport,
+		const struct transport_place *place, const struct transport_forward_events *events,
+		void *data);
+	/* Prepares to carry sockets to a place in the machine; copied. */
+	struct transport_forward *(*forward_reach)(struct transport *transport,
+		const struct transport_place *place, const struct transport_forward_events *events,
+		void *data);
+	/* Carries a connected stream socket there, which becomes the transport's. What cannot be
+	 * carried is reset. */
+	void (*forward_carry)(struct transport_forward *forward, int fd);
+	/* Stops listening and resets what is carried; the object is gone. */
+	void (*forward_end)(struct transport_forward *forward);
 };
 
 extern const struct transport_ops ssh_transport;

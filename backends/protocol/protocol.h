@@ -22,9 +22,9 @@
  * FRAME_STOP, when the machine is gone; the daemon then removes the directory.
  *
  * Each frame is a header and `size` bytes. Both ends first send FRAME_HELLO; after
- * it the shim tells all it knows: STATE, STATUS, SPOOL of console and log, and
- * RUN_STATE and SPOOL of each run that was not forgotten; then the changes as they
- * come. Notices of one stream are joined: the newest tells all. The daemon ends a
+ * it the shim tells all it knows: STATE, STATUS, SPOOL of console and log, RUN_STATE
+ * and SPOOL of each run that was not forgotten, and FORWARD_STATE of each forward; then
+ * the changes as they come. Notices of one stream are joined: the newest tells all. The daemon ends a
  * connection, and the shim with it, that breaks a rule of this page; a shim ends the
  * connection of a daemon that does.
  */
@@ -46,6 +46,12 @@
 #define PROTOCOL_CWD_MAX	4096u
 /* The longest line of a transcript is cut into pieces of so many bytes. */
 #define PROTOCOL_TRANSCRIPT_LINE 65536u
+/* Forwards of an instance; longest name of one, longest path of a unix socket (sun_path, with its
+ * NUL, is 108 bytes in Linux), and longest text of FRAME_FORWARD_STATE. */
+#define PROTOCOL_FORWARDS_MAX	256u
+#define PROTOCOL_FORWARD_NAME_MAX 255u
+#define PROTOCOL_FORWARD_PATH_MAX 107u
+#define PROTOCOL_FORWARD_TEXT_MAX 1024u
 
 struct frame_header {
 	uint32_t size;		/* of the payload that follows, in bytes */
@@ -76,6 +82,10 @@ enum frame_type {
 				   the start, TERM, KILL and INT end it as RUN_STOPPED, others do nothing */
 	FRAME_RUN_RESIZE,	/* id: the run. struct frame_run_resize: its terminal's new size */
 	FRAME_RUN_KEEP,		/* id: the run. struct frame_run_keep: what its readers did not read yet */
+	FRAME_FORWARD,		/* id: a new forward, not 0. struct frame_forward, name, paths. At most
+				   PROTOCOL_FORWARDS_MAX are there at a time */
+	FRAME_FORWARD_END,	/* id: the forward. Ends it and its connections; no more about it. No
+				   payload */
 
 	/* shim to daemon */
 	FRAME_STATE = 64,	/* struct frame_state, then the reason as text (may be empty) */
@@ -84,6 +94,7 @@ enum frame_type {
 	FRAME_RUN_STATE,	/* id: the run. struct frame_run_state */
 	FRAME_FILE_REPLY,	/* id: the request. struct file_reply (files.h), data */
 	FRAME_RUN_INPUT_TAKEN,	/* id: the run. struct frame_run_taken */
+	FRAME_FORWARD_STATE,	/* id: the forward. struct frame_forward_state, name, text */
 };
 
 #define PROTOCOL_CONSOLE_INPUT_MAX 65536u
@@ -137,6 +148,49 @@ struct frame_run_keep {
 struct frame_run_taken {
 	uint32_t bytes;			/* so many more were passed on, and may be sent again */
 	uint32_t closed;		/* 1: the command ended, or wants no more; further input is dropped */
+};
+
+enum forward_direction {
+	FORWARD_TO_HOST,	/* `forward`: the guest listens, the target is on the host */
+	FORWARD_TO_GUEST,	/* `expose`: the host listens, the target is in the guest */
+	FORWARD_DIRECTIONS
+};
+
+enum forward_family {
+	FORWARD_IPV4,		/* TCP at 127.0.0.1 */
+	FORWARD_IPV6,		/* TCP at ::1 */
+	FORWARD_UNIX,		/* a unix stream socket */
+	FORWARD_FAMILIES
+};
+
+/* One end of a forward. */
+struct forward_end {
+	uint16_t family;		/* enum forward_family */
+	uint16_t port;			/* of TCP; 0 where a listener may have any; 0 for FORWARD_UNIX */
+	uint32_t path_size;		/* of FORWARD_UNIX, an absolute path; else 0 */
+};
+
+/* A forward that is to be kept up until FRAME_FORWARD_END, whenever the machine is connected. The
+ * payload goes on with the name, for people (1 to PROTOCOL_FORWARD_NAME_MAX bytes), the target's
+ * path and the listener's path, all without NUL. */
+struct frame_forward {
+	uint32_t direction;		/* enum forward_direction */
+	uint32_t name_size;
+	struct forward_end target, listen;
+};
+
+enum forward_state {
+	FORWARD_PENDING,	/* it waits for the machine; text may say why */
+	FORWARD_ACTIVE,		/* it works; text is the address: "127.0.0.1:39211", "[::1]:80", a path */
+	FORWARD_FAILED,		/* it does not; text says why. The machine's return may change that */
+	FORWARD_STATES
+};
+
+struct frame_forward_state {
+	uint32_t direction;		/* enum forward_direction */
+	uint32_t state;			/* enum forward_state */
+	int32_t error;			/* of FORWARD_FAILED: a negative errno; else 0 */
+	uint32_t name_size;		/* then the text, at most PROTOCOL_FORWARD_TEXT_MAX bytes */
 };
 
 /* What is the matter with an instance; the words that `state` shows. */

@@ -40,6 +40,16 @@
 /* A refused channel is asked for again after this time at most, and when another one closed. */
 #define LIMIT_RETRY	1000u
 
+/* A forward's channel that the server neither opens nor refuses: the connection is given up, as libssh2
+ * opens no other meanwhile. Longer than Linux tries to connect (127 s). */
+#define LIMIT_OPEN	150000u
+#define LIMIT_CARRIED	1024u	/* connections through forwards at a time */
+#define LIMIT_FEED	(512u * 1024u)	/* encrypted bytes not yet sent: forwards feed no more */
+/* What libssh2 may keep: beyond the first, the forwarded connection with most bytes that its socket
+ * does not take is reset; beyond the second, the SSH connection ends. */
+#define LIMIT_KEPT	(256u * 1024u * 1024u)
+#define LIMIT_MEMORY	(512u * 1024u * 1024u)
+
 #define LIMIT_INPUT	(256u * 1024u)		/* received bytes not yet decrypted */
 #define LIMIT_OUTPUT	(4u * 1024u * 1024u)	/* encrypted bytes not yet sent: no more is fed */
 #define LIMIT_PACKET	(256u * 1024u + 1024u)	/* one SFTP packet */
@@ -57,6 +67,7 @@
 #define WINDOW_FIRST	32768u
 #define WINDOW_RUN	(2u * 1024u * 1024u)
 #define WINDOW_FILES	(16u * 1024u * 1024u)
+#define WINDOW_CARRIED	(2u * 1024u * 1024u)	/* as libssh2 gives what the server opens */
 #define WINDOW_PACKET	32768u
 
 #endif

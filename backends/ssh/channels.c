@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "backends/base/memory.h"
 #include "backends/ssh/bounds.h"
@@ -14,6 +15,7 @@ void channels_init(struct channels *channels, struct session *session)
 {
 	*channels = (struct channels){ .session = session };
 	TAILQ_INIT(&channels->closing);
+	TAILQ_INIT(&channels->requests);
 }
 
 /* Forgets. */
@@ -69,11 +71,13 @@ static void open_refused(struct channels *channels)
 	open_later(channels);
 }
 
-/* What the next channel is for; false when none is needed. The control shell comes first: it is
- * wanted at the login, and when something is to be killed. */
-static bool next_kind(struct channels *channels)
+/* What the next channel is for, of those that the server limits; false when none is needed. The
+ * control shell comes first: it is wanted at the login, and when something is to be killed. */
+static bool next_session(struct channels *channels)
 {
 	if (channels->serial && channels->used)
+		return false;
+	if (channels->refused && channels->now < channels->retry_at)
 		return false;
 	if (channels->want_control == CHANNELS_WANTED && !channels->control)
 		channels->kind = CHANNELS_CONTROL;
@@ -87,10 +91,36 @@ static bool next_kind(struct channels *channels)
 	return true;
 }
 
+/* What the next channel is for; false when none is needed. Neither commands nor requests starve the
+ * other. */
+static bool next_kind(struct channels *channels)
+{
+	bool requested = !TAILQ_EMPTY(&channels->requests);
+
+	if (!(requested && channels->kind == CHANNELS_RUN) && next_session(channels))
+		return true;
+	if (requested)
+		channels->kind = CHANNELS_REQUEST;
+	return requested;
+}
+
+/* A request has its channel, or was refused. */
+static void request_done(struct channels *channels, LIBSSH2_CHANNEL *channel, const char *why)
+{
+	struct channels_request *request = TAILQ_FIRST(&channels->requests);
+
+	TAILQ_REMOVE(&channels->requests, request, link);
+	request->done(request->data, channel, why);
+}
+
 /* Keeps a channel that was opened. */
 static void open_done(struct channels *channels, LIBSSH2_CHANNEL *channel)
 {
 	channels->opening = false;
+	if (channels->kind == CHANNELS_REQUEST) {
+		request_done(channels, channel, NULL);
+		return;
+	}
 	channels->refused = false;
 	channels->retry_delay = 0;
 	if (channels->kind == CHANNELS_FILES) {
@@ -105,24 +135,42 @@ static void open_done(struct channels *channels, LIBSSH2_CHANNEL *channel)
 	}
 }
 
+/* Has libssh2 open a channel, or go on with it. */
+static LIBSSH2_CHANNEL *open_channel(struct channels *channels)
+{
+	LIBSSH2_SESSION *ssh = channels->session->ssh;
+	const struct channels_request *request = TAILQ_FIRST(&channels->requests);
+
+	if (channels->kind == CHANNELS_REQUEST)
+		return libssh2_channel_open_ex(ssh, request->type, (unsigned)strlen(request->type),
+			request->window, WINDOW_PACKET, request->message.data,
+			(unsigned)request->message.size);
+	return libssh2_channel_open_ex(ssh, "session", 7,
+		channels->kind == CHANNELS_FILES ? WINDOW_FILES : WINDOW_FIRST, WINDOW_PACKET, NULL, 0);
+}
+
 /* Opens one channel; false when that has to wait. */
 static bool open_one(struct channels *channels)
 {
 	struct session *session = channels->session;
 
-	if (!channels->opening && !next_kind(channels))
-		return false;
+	if (!channels->opening) {
+		if (!next_kind(channels))
+			return false;
+		channels->since = channels->now;
+	}
 	channels->opening = true;
-	LIBSSH2_CHANNEL *channel = libssh2_channel_open_ex(session->ssh, "session", 7,
-		channels->kind == CHANNELS_FILES ? WINDOW_FILES : WINDOW_FIRST, WINDOW_PACKET, NULL, 0);
+	LIBSSH2_CHANNEL *channel = open_channel(channels);
 
 	if (!channel) {
 		int result = session_result(session, libssh2_session_last_errno(session->ssh));
 
 		channels->opening = result == -EAGAIN;
-		if (result == -EIO)
+		if (result == -EIO && channels->kind == CHANNELS_REQUEST)
+			request_done(channels, NULL, session_error(session));
+		else if (result == -EIO)
 			open_refused(channels);
-		return false;
+		return result == -EIO && !TAILQ_EMPTY(&channels->requests);
 	}
 	open_done(channels, channel);
 	return true;
@@ -159,10 +207,15 @@ void channels_turn(struct channels *channels)
 		channels_close(channels, channels->spare);
 		channels->spare = NULL;
 	}
-	if (channels->refused && channels->now < channels->retry_at)
-		return;
 	while (!channels->session->lost && open_one(channels))
 		;
+}
+
+/* Queues a request. */
+void channels_request(struct channels *channels, struct channels_request *request)
+{
+	TAILQ_INSERT_TAIL(&channels->requests, request, link);
+	session_wake(channels->session);
 }
 
 /* Gives the spare channel away. */

@@ -3,7 +3,8 @@
  * Opening and closing channels. libssh2 can open only one channel of a session at a
  * time, and a server allows only so many (OpenSSH: 10, MaxSessions), so openings go
  * through here: one channel is kept open ahead, which saves a command a round trip,
- * and a refused opening is tried again when another channel has closed.
+ * and a refused opening is tried again when another channel has closed. Channels of
+ * other types than commands have (forwards) take turns with theirs; a refusal is their end.
  */
 #ifndef SSH_CHANNELS_H
 #define SSH_CHANNELS_H
@@ -13,6 +14,8 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "backends/base/text.h"
+
 #include "backends/ssh/session.h"
 
 struct channels_closing {
@@ -20,7 +23,19 @@ struct channels_closing {
 	LIBSSH2_CHANNEL *channel;
 };
 
-enum channels_kind { CHANNELS_CONTROL, CHANNELS_RUN, CHANNELS_FILES };
+/* A channel of a type of its own that somebody waits for. Must stay until it is done, or until
+ * channels_done. */
+struct channels_request {
+	TAILQ_ENTRY(channels_request) link;
+	const char *type;		/* as in SSH_MSG_CHANNEL_OPEN, e.g. "direct-tcpip" */
+	struct text message;		/* what follows in the packet; the owner's */
+	unsigned window;
+	/* Open, or (NULL) refused: why is libssh2's text. Once, from channels_turn. */
+	void (*done)(void *data, LIBSSH2_CHANNEL *channel, const char *why);
+	void *data;
+};
+
+enum channels_kind { CHANNELS_CONTROL, CHANNELS_RUN, CHANNELS_FILES, CHANNELS_REQUEST };
 enum channels_want { CHANNELS_NO, CHANNELS_WANTED, CHANNELS_REFUSED };
 
 struct channels {
@@ -34,7 +49,9 @@ struct channels {
 	enum channels_want want_files;	/* WANTED: to be opened. REFUSED: the server does not */
 	enum channels_want want_control;
 	bool opening;			/* libssh2 is at it: no other may begin */
-	enum channels_kind kind;	/* what for */
+	enum channels_kind kind;	/* what for, or what for the last time */
+	uint64_t since;			/* uv_now when it began */
+	TAILQ_HEAD(, channels_request) requests;
 	bool crowded;			/* the server allows so few that the control shell must give way */
 	bool refused;			/* the server has no more channels at present */
 	bool refused_logged;
@@ -58,6 +75,8 @@ LIBSSH2_CHANNEL *channels_take(struct channels *channels);
 LIBSSH2_CHANNEL *channels_take_files(struct channels *channels);
 /* The channel for the control shell, once; `control` is set until it is closed. */
 LIBSSH2_CHANNEL *channels_take_control(struct channels *channels);
+/* Asks for a channel of another type. */
+void channels_request(struct channels *channels, struct channels_request *request);
 /* Closes a command's channel in the background. */
 void channels_close(struct channels *channels, LIBSSH2_CHANNEL *channel);
 

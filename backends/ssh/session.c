@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -174,10 +176,42 @@ static void prefer_fast(struct session *session)
 	session_prefer(session, LIBSSH2_METHOD_MAC_SC, macs);
 }
 
+/* libssh2 keeps whatever a server sends and nobody asks for: what it allocates is counted. */
+static void *count_realloc(void *old, size_t size, void **abstract)
+{
+	struct session *session = *abstract;
+	size_t before = malloc_usable_size(old);
+
+	if (session->memory - before + size > LIMIT_MEMORY) {
+		session_lose(session, false, "the server sent more than is kept of what waits");
+		return NULL;
+	}
+	void *new = realloc(old, size);
+	if (new)
+		session->memory += malloc_usable_size(new) - before;
+	return new;
+}
+
+/* libssh2 allocates. */
+static void *count_alloc(size_t size, void **abstract)
+{
+	return count_realloc(NULL, size, abstract);
+}
+
+/* libssh2 frees. */
+static void count_free(void *old, void **abstract)
+{
+	struct session *session = *abstract;
+
+	session->memory -= malloc_usable_size(old);
+	free(old);
+}
+
 /* Makes the session. */
 int session_begin(struct session *session)
 {
-	session->ssh = libssh2_session_init_ex(NULL, NULL, NULL, session);
+	session->memory = 0;
+	session->ssh = libssh2_session_init_ex(count_alloc, count_free, count_realloc, session);
 	if (!session->ssh)
 		return -ENOMEM;
 #ifdef QUICK_CIPHER

@@ -20,6 +20,7 @@ struct session {
 	bool lost;		/* to be ended: reason says why */
 	bool fatal;		/* trying again cannot help */
 	bool muted;		/* the transport was freed: no callbacks to its user any more */
+	size_t memory;		/* bytes that libssh2 has allocated for it, LIMIT_MEMORY at most */
 	int error;		/* what file requests end with: a negative errno */
 	char reason[512];
 	char ended[160];	/* why the wire ended; "" while it has not */

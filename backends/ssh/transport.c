@@ -17,6 +17,7 @@
 #include "backends/ssh/connection.h"
 #include "backends/ssh/control.h"
 #include "backends/ssh/files.h"
+#include "backends/ssh/forward.h"
 #include "backends/ssh/hostkey.h"
 #include "backends/ssh/lanes.h"
 #include "backends/ssh/sftp.h"
@@ -48,6 +49,7 @@ struct transport {
 	struct control control;
 	struct sftp sftp;
 	struct files files;
+	struct forwards forwards;
 };
 
 static void begin(struct transport *transport);
@@ -72,6 +74,7 @@ static void set_clocks(struct transport *transport)
 	transport->lanes.now = now;
 	transport->control.now = now;
 	transport->sftp.now = now;
+	transport->forwards.now = now;
 }
 
 /* Commands work. */
@@ -100,6 +103,7 @@ static bool serve_once(void *data)
 	if (transport->state == STATE_UP && !session->lost) {
 		moved |= sftp_turn(&transport->sftp);
 		moved |= exec_turn(&transport->main.exec);
+		moved |= forward_turn(&transport->forwards);
 	}
 	return moved;
 }
@@ -120,6 +124,7 @@ static void end(struct transport *transport)
 	control_lose(&transport->control);
 	files_lose(&transport->files, session->error);
 	sftp_done(&transport->sftp);
+	forward_lose(&transport->forwards);
 	connection_end(&transport->main);
 	transport->ending = false;
 	if (transport->again && !transport->freed)
@@ -151,6 +156,7 @@ static void destroy(struct transport *transport)
 	control_free(&transport->control);
 	files_done(&transport->files);
 	sftp_done(&transport->sftp);
+	forward_done(&transport->forwards);
 	connection_end(&transport->main);
 	uv_close((uv_handle_t *)&transport->turn, handle_closed);
 	uv_close((uv_handle_t *)&transport->clock, handle_closed);
@@ -182,6 +188,7 @@ static void turn_connection(struct transport *transport)
 		control_begin(&transport->control);
 	if (transport->main.login.step >= LOGIN_SESSION)
 		connection_serve(&transport->main, serve_once, transport);
+	forward_wait(&transport->forwards);
 	if (transport->state == STATE_UP)
 		lanes_turn(&transport->lanes);
 	set_retry(transport);
@@ -254,6 +261,7 @@ static void tick(uv_timer_t *timer)
 		sftp_clock(&transport->sftp);
 		exec_clock(&transport->main.exec);
 		lanes_clock(&transport->lanes);
+		forward_clock(&transport->forwards);
 		keep_alive(transport);
 	}
 }
@@ -338,6 +346,7 @@ static void init_parts(struct transport *transport)
 	transport->main.exec.control = &transport->control;
 	transport->main.exec.directory = transport->directory;
 	lanes_init(&transport->lanes, &transport->main, transport->keepalive);
+	forward_init(&transport->forwards, transport->loop, session, &transport->main.channels);
 }
 
 /* .new */
@@ -404,6 +413,20 @@ static void transport_file_cancel(struct transport *transport, uint64_t key)
 	files_cancel(&transport->files, key);
 }
 
+/* .forward_listen */
+static struct transport_forward *transport_listen(struct transport *transport,
+	const struct transport_place *place, const struct transport_forward_events *events, void *data)
+{
+	return forward_listen(&transport->forwards, place, events, data);
+}
+
+/* .forward_reach */
+static struct transport_forward *transport_reach(struct transport *transport,
+	const struct transport_place *place, const struct transport_forward_events *events, void *data)
+{
+	return forward_reach(&transport->forwards, place, events, data);
+}
+
 const struct transport_ops ssh_transport = {
 	.name = "ssh",
 	.new = transport_new,
@@ -420,4 +443,8 @@ const struct transport_ops ssh_transport = {
 	.run_abandon = exec_abandon,
 	.file = transport_file,
 	.file_cancel = transport_file_cancel,
+	.forward_listen = transport_listen,
+	.forward_reach = transport_reach,
+	.forward_carry = forward_carry,
+	.forward_end = forward_end,
 };
