@@ -39,6 +39,7 @@ static int take_hello(struct shim *shim, uint64_t id, const void *payload, size_
 	sink_tell(&shim->console.spool, true);
 	sink_tell(&shim->journal.spool, true);
 	commands_tell_all(shim);
+	forwards_tell(shim, true);
 	return 0;
 }
 
@@ -75,6 +76,10 @@ static const struct frame_rule rules[] = {
 	[FRAME_CONSOLE_INPUT] = { take_console_input, 0, PROTOCOL_PAYLOAD_MAX },
 	[FRAME_FILE] = { requests_add, sizeof(struct file_request), PROTOCOL_PAYLOAD_MAX, true },
 	[FRAME_CANCEL] = { requests_cancel, 0, 0, true },
+	[FRAME_FORWARD] = { forwards_add, sizeof(struct frame_forward) + 1,
+		sizeof(struct frame_forward) + PROTOCOL_FORWARD_NAME_MAX +
+			2 * PROTOCOL_FORWARD_PATH_MAX, true },
+	[FRAME_FORWARD_END] = { forwards_remove, 0, 0, true },
 };
 
 /* A frame came. */

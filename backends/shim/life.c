@@ -83,6 +83,7 @@ static void life_free_transport(struct shim *shim)
 	if (life->transport)
 		shim->setup.transport->free(life->transport);
 	life->transport = NULL;
+	forwards_down(shim, "the machine has ended");
 	commands_lose(shim);
 	commands_cut(shim);
 	requests_cut(shim);
@@ -184,6 +185,7 @@ static void life_up(void *data)
 		life->boot_ms = took > 0 ? (uint32_t)took : 1;
 	}
 	life_change(shim, INSTANCE_READY, NULL);
+	forwards_up(shim);
 	commands_start(shim);
 }
 
@@ -207,6 +209,7 @@ static void life_down(void *data, bool fatal, const char *reason)
 	struct life *life = &shim->life;
 
 	life->up = false;
+	forwards_down(shim, "the connection to the machine is gone; it is being rebuilt");
 	requests_disconnected(shim);
 	if (states_is_over(life->state))
 		return;
@@ -358,6 +361,20 @@ void life_file_cancel(struct shim *shim, uint64_t key)
 {
 	if (shim->life.transport)
 		shim->setup.transport->file_cancel(shim->life.transport, key);
+}
+
+/* A forward that the machine listens for. */
+struct transport_forward *life_forward_listen(struct shim *shim,
+	const struct transport_place *place, const struct transport_forward_events *events, void *data)
+{
+	return shim->setup.transport->forward_listen(shim->life.transport, place, events, data);
+}
+
+/* A forward into the machine. */
+struct transport_forward *life_forward_reach(struct shim *shim,
+	const struct transport_place *place, const struct transport_forward_events *events, void *data)
+{
+	return shim->setup.transport->forward_reach(shim->life.transport, place, events, data);
 }
 
 /* Console input. */

@@ -76,6 +76,11 @@ struct transport_run *life_run(struct shim *shim, const struct transport_command
 void life_file(struct shim *shim, uint64_t key, const struct file_call *call,
 	transport_file_done *done, void *data);
 void life_file_cancel(struct shim *shim, uint64_t key);
+/* While life_is_up only. */
+struct transport_forward *life_forward_listen(struct shim *shim,
+	const struct transport_place *place, const struct transport_forward_events *events, void *data);
+struct transport_forward *life_forward_reach(struct shim *shim,
+	const struct transport_place *place, const struct transport_forward_events *events, void *data);
 /* Types into the console; as door_console_write, -EHOSTDOWN when the machine is gone. */
 int life_type(struct shim *shim, const void *data, size_t size);
 

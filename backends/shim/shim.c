@@ -16,6 +16,7 @@ static void shim_flush(uv_prepare_t *prepare)
 	sink_tell(&shim->console.spool, false);
 	sink_tell(&shim->journal.spool, false);
 	commands_tell(shim);
+	forwards_tell(shim, false);
 }
 
 /* Begins. */
@@ -34,6 +35,7 @@ struct shim *shim_new(struct uv_loop_s *loop, const struct shim_setup *setup)
 	console_init(shim);
 	commands_init(shim);
 	requests_init(shim);
+	forwards_init(shim);
 	daemon_init(shim, setup->listener);
 	life_begin(shim);
 	return shim;
@@ -51,6 +53,7 @@ void shim_close(struct shim *shim)
 	uv_close((uv_handle_t *)&shim->flush, NULL);
 	daemon_close(shim);
 	life_close(shim);
+	forwards_close(shim);
 	console_close(shim);
 	commands_done(shim);
 	status_done(&shim->status);

@@ -13,6 +13,7 @@
 #include "backends/shim/console.h"
 #include "backends/shim/daemon.h"
 #include "backends/shim/door.h"
+#include "backends/shim/forwards.h"
 #include "backends/shim/journal.h"
 #include "backends/shim/life.h"
 #include "backends/shim/machine.h"
@@ -50,6 +51,7 @@ struct shim {
 	struct life life;
 	struct commands commands;
 	struct requests requests;
+	struct forwards_set forwards;
 	struct daemon daemon;
 	uv_prepare_t flush;		/* once each turn, before the loop waits: joined notices */
 };

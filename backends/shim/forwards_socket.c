@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+#include "backends/shim/forwards_socket.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define BACKLOG 1024	/* the kernel has its own limit below that (net.core.somaxconn) */
+
+union address {
+	struct sockaddr any;
+	struct sockaddr_in ipv4;
+	struct sockaddr_in6 ipv6;
+	struct sockaddr_un local;
+};
+
+/* Makes the address of a place; its size. */
+static socklen_t address_of(const struct transport_place *place, union address *address)
+{
+	memset(address, 0, sizeof(*address));
+	switch (place->family) {
+	case FORWARD_IPV4:
+		address->ipv4.sin_family = AF_INET;
+		address->ipv4.sin_port = htons(place->port);
+		address->ipv4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		return sizeof(address->ipv4);
+	case FORWARD_IPV6:
+		address->ipv6.sin6_family = AF_INET6;
+		address->ipv6.sin6_port = htons(place->port);
+		address->ipv6.sin6_addr = in6addr_loopback;
+		return sizeof(address->ipv6);
+	default:
+		address->local.sun_family = AF_UNIX;
+		strncpy(address->local.sun_path, place->path, sizeof(address->local.sun_path) - 1);
+		return sizeof(address->local);
+	}
+}
+
+/* The text. */
+void forwards_socket_text(enum forward_family family, uint16_t port, char *text)
+{
+	snprintf(text, FORWARDS_ADDRESS, family == FORWARD_IPV6 ? "[::1]:%u" : "127.0.0.1:%u", port);
+}
+
+/* The text of where a socket listens. */
+static int text_of(int fd, const struct transport_place *place, char *text)
+{
+	union address address;
+	socklen_t size = sizeof(address);
+
+	if (place->family == FORWARD_UNIX) {
+		snprintf(text, FORWARDS_ADDRESS, "%s", place->path);
+		return 0;
+	}
+	if (getsockname(fd, &address.any, &size) < 0)
+		return -errno;
+	forwards_socket_text(place->family, ntohs(place->family == FORWARD_IPV6 ?
+		address.ipv6.sin6_port : address.ipv4.sin_port), text);
+	return 0;
+}
+
+/* Binds and listens. A port of one's own choice may have old connections in TIME_WAIT. */
+static int bind_listen(int fd, const struct transport_place *place)
+{
+	union address address;
+	socklen_t size = address_of(place, &address);
+	int on = 1;
+
+	if (place->family != FORWARD_UNIX && place->port)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (place->family == FORWARD_IPV6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+	if (bind(fd, &address.any, size) < 0)
+		return -errno;
+	if (listen(fd, BACKLOG) == 0)
+		return 0;
+	int error = -errno;
+	if (place->family == FORWARD_UNIX)
+		unlink(place->path);
+	return error;
+}
+
+/* Listens. The process' umask makes a unix socket its owner's. */
+int forwards_socket_listen(const struct transport_place *place, char *text)
+{
+	union address address;
+
+	address_of(place, &address);
+	int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	int result = bind_listen(fd, place);
+	if (result == 0)
+		result = text_of(fd, place, text);
+	if (result == 0)
+		return fd;
+	close(fd);
+	return result;
+}
+
+/* Connects. */
+int forwards_socket_connect(const struct transport_place *place)
+{
+	union address address;
+	socklen_t size = address_of(place, &address);
+	int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, &address.any, size) == 0 || errno == EINPROGRESS)
+		return fd;
+	int error = -errno;
+	close(fd);
+	return error;
+}
