@@ -98,6 +98,7 @@ const char *const *poolfs_words(const struct poolfs_values *values, const char *
 #define POOLFS_FEATURE_CONSOLE 1u	/* `console`: poolfs_machine_console is called */
 #define POOLFS_FEATURE_OUTLIVES 2u	/* the machine goes on without the instance: commands that still
 					   run are killed before the instance goes */
+#define POOLFS_FEATURE_FORWARD 4u	/* `forward` and `expose`: its transport has forwards */
 
 struct poolfs_kind {
 	uint32_t abi;			/* POOLFS_ABI */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "backends/base/memory.h"
+#include "backends/base/ports.h"
 #include "backends/qemu/qemu.h"
 #include "backends/remote/remote.h"
 
@@ -88,6 +89,12 @@ const struct poolfs_key kinds_pool_keys[] = {
 	  .max = 100000,
 	  .help = "How many finished numbered runs of an instance are remembered; older ones are "
 		  "forgotten. Named runs stay until rmdir." },
+	{ .name = "forward_allow",
+	  .type = POOLFS_WORDS,
+	  .fallback = "any unix",
+	  .help = "What forward/ may reach on the host: ports, ranges such as 8000-8999, any for "
+		  "all ports, unix for unix sockets; none for nothing. A guest reaches only what a "
+		  "user made a file in forward/ for." },
 	{ 0 }
 };
 
@@ -98,6 +105,19 @@ const struct poolfs_kind *kinds_find(const char *name)
 		if (strcmp(kinds_all[i]->name, name) == 0)
 			return kinds_all[i];
 	return NULL;
+}
+
+/* Looks at values together. */
+int kinds_check(const struct poolfs_kind *kind, const struct poolfs_values *values,
+	struct poolfs_err *err)
+{
+	int result = ports_check(poolfs_words(values, "forward_allow"), err);
+
+	if (result < 0) {
+		poolfs_err_prefix(err, "forward_allow");
+		return result;
+	}
+	return kind->check ? kind->check(values, err) : 0;
 }
 
 /* Joins the common table and the kind's. */

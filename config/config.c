@@ -139,7 +139,7 @@ static void check_kind(struct job *job)
 	struct poolfs_err err;
 	char name[64];
 
-	if (!job->kind || !job->kind->check || job->kind->check(job->values, &err) == 0)
+	if (!job->kind || kinds_check(job->kind, job->values, &err) == 0)
 		return;
 	/* The text should begin with the key that is to be changed. */
 	size_t length = strcspn(err.text, ": ");

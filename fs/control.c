@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/forward.h"
 #include "fs/instance.h"
 #include "fs/mount.h"
 #include "fs/pool.h"
@@ -17,6 +18,8 @@ static const struct directory *const directories[] = {
 	[OBJECT_POOL] = &pool_directory,
 	[OBJECT_INSTANCE] = &instance_directory,
 	[OBJECT_RUN] = &run_directory,
+	[OBJECT_FORWARDS] = &forward_set_directory,
+	[OBJECT_FORWARD] = &forward_directory,
 };
 
 /* All open files, as there is one mount in a process. */
@@ -138,8 +141,7 @@ int control_open(struct handle *handle)
 }
 
 /* Answers a read of a text that was shown: one snapshot for each pass from the start. */
-static void read_snapshot(struct handle *handle, struct request *request, uint64_t offset,
-	size_t size)
+void control_read_text(struct handle *handle, struct request *request, uint64_t offset, size_t size)
 {
 	if (!handle->has_snapshot || offset == 0) {
 		text_done(&handle->snapshot);
@@ -166,7 +168,7 @@ void control_read(struct handle *handle, struct request *request, uint64_t offse
 		stream_read(control->stream(handle->object), &handle->cursor, request, offset, size,
 			control->flags & CONTROL_WAITS, handle->flags & O_NONBLOCK);
 	else
-		read_snapshot(handle, request, offset, size);
+		control_read_text(handle, request, offset, size);
 }
 
 /* Takes a write that does not wait: the bytes taken, or a negative errno. */

@@ -53,6 +53,8 @@ struct control {
 	int (*store)(struct object *object, const char *data, size_t size);
 	const struct control_ops *ops;
 	bool (*hidden)(struct object *object);	/* not there at the moment; NULL: always there */
+	/* The object whose own directory this one is; NULL: it is gone. */
+	struct object *(*at)(struct object *object);
 };
 
 typedef void directory_add(void *data, const char *name, struct object *child);
@@ -67,6 +69,11 @@ struct directory {
 	int (*mkdir)(struct object *object, const char *name, const struct request *request,
 		struct object **child);
 	int (*rmdir)(struct object *object, const char *name);
+	/* The same of children that are files: child_file of theirs. */
+	int (*create)(struct object *object, const char *name, const struct request *request,
+		struct object **child);
+	int (*unlink)(struct object *object, const char *name);
+	unsigned child_file;		/* 0: children are directories */
 	/* The name of the directory among the controls that child .. rmdir are about; NULL: the
 	 * object's own. */
 	const char *children_in;
@@ -110,6 +117,9 @@ bool control_present(struct object *object, const struct control *control);
 
 /* Whether what was written to a ctl file is this word, with or without a newline. */
 bool control_is_word(const char *data, size_t size, const char *word);
+
+/* Answers a read of what `show` gives: one snapshot for each pass from the start. */
+void control_read_text(struct handle *handle, struct request *request, uint64_t offset, size_t size);
 
 /* The object's state changed: polls of its files wake with POLLPRI. */
 void control_changed(struct object *object);

@@ -41,6 +41,20 @@ static void event(struct instance *instance, const char *from, const char *to, c
 		(int)strcspn(reason, "\n"), reason);
 }
 
+/* Whether commands and forwards work, now or when the machine is up. */
+bool instance_is_there(const struct instance *instance)
+{
+	return instance->state <= INSTANCE_PAUSED || instance->state == INSTANCE_LOST;
+}
+
+/* Ends what waits for the machine's forwards. */
+static void lose_forwards(struct instance *instance)
+{
+	for (int i = 0; i < FORWARD_DIRECTIONS; i++)
+		if (instance->forwards[i])
+			forward_set_lose(instance->forwards[i]);
+}
+
 /* What a state means for those who wait. */
 static void enter(struct instance *instance)
 {
@@ -64,6 +78,7 @@ static void enter(struct instance *instance)
 		stream_end(&instance->console.stream);
 		guestfs_down(instance->guestfs);
 		instance_lose_runs(instance, false);
+		lose_forwards(instance);
 		break;
 	case INSTANCE_LOST:
 		guestfs_down(instance->guestfs);
@@ -180,6 +195,19 @@ static int told_input(struct instance *instance, uint64_t id, const void *payloa
 	return !run || run_told_input(run, payload) ? 0 : -EPROTO;
 }
 
+/* FRAME_FORWARD_STATE: the name, which we know, and the text */
+static int told_forward(struct instance *instance, uint64_t id, const void *payload, size_t size)
+{
+	const struct frame_forward_state *notice = payload;
+	const char *text = (const char *)(notice + 1);
+	size_t rest = size - sizeof(*notice);
+
+	if (notice->direction >= FORWARD_DIRECTIONS || notice->name_size > rest)
+		return -EPROTO;
+	return forward_set_told(instance->forwards[notice->direction], id, notice,
+		text + notice->name_size, rest - notice->name_size) ? 0 : -EPROTO;
+}
+
 /* FRAME_FILE_REPLY */
 static int told_file(struct instance *instance, uint64_t id, const void *payload, size_t size)
 {
@@ -201,6 +229,7 @@ static int shim_frame(struct instance *instance, const struct frame_header *head
 		{ FRAME_RUN_STATE, sizeof(struct frame_run_state), told_run },
 		{ FRAME_RUN_INPUT_TAKEN, sizeof(struct frame_run_taken), told_input },
 		{ FRAME_FILE_REPLY, sizeof(struct file_reply), told_file },
+		{ FRAME_FORWARD_STATE, sizeof(struct frame_forward_state), told_forward },
 	};
 
 	if (instance->state == INSTANCE_CLOSING)
@@ -244,6 +273,7 @@ static void instance_free(struct object *object)
 	if (instance->directory >= 0)
 		close(instance->directory);
 	free(instance->error);
+	free(instance->refusal);
 	object_unref(pool_object(instance->pool));
 	free(instance);
 }
@@ -258,7 +288,7 @@ static void prepare(struct instance *instance, struct pool *pool, const char *na
 	instance->uid = request->uid;
 	instance->gid = request->gid;
 	instance->began = uv_hrtime();
-	instance->next_run = instance->next_number = 1;
+	instance->next_run = instance->next_number = instance->next_forward = 1;
 	instance->directory = -1;
 	clock_gettime(CLOCK_REALTIME, &instance->created);
 	instance->changed = instance->created;
@@ -266,6 +296,25 @@ static void prepare(struct instance *instance, struct pool *pool, const char *na
 		(uint32_t)poolfs_number(pool_config(pool)->values, "timeout");
 	TAILQ_INIT(&instance->runs);
 	stream_init_memory(&instance->ready, 64);
+}
+
+/* Removes forward/ and expose/. */
+static void remove_forwards(struct instance *instance)
+{
+	for (int i = 0; i < FORWARD_DIRECTIONS; i++) {
+		forward_set_remove(instance->forwards[i]);
+		instance->forwards[i] = NULL;
+	}
+}
+
+/* Makes forward/ and expose/. */
+static int make_forwards(struct instance *instance)
+{
+	int result = 0;
+
+	for (int i = 0; result == 0 && i < FORWARD_DIRECTIONS; i++)
+		result = forward_set_new(instance, i, &instance->forwards[i]);
+	return result;
 }
 
 /* Makes an instance; the process starts after the caller has answered. */
@@ -280,13 +329,17 @@ int instance_new(struct pool *pool, const char *name, const struct request *requ
 		return result;
 	}
 	prepare(instance, pool, name, request);
-	result = shim_new(pool_mount(pool), instance, &shim_events, &instance->shim, &directory);
+	result = make_forwards(instance);
+	if (result >= 0)
+		result = shim_new(pool_mount(pool), instance, &shim_events, &instance->shim,
+			&directory);
 	if (result >= 0)
 		instance->directory = fcntl(directory, F_DUPFD_CLOEXEC, 3);
 	spooled_init(&instance->console, instance->directory, "console");
 	spooled_init(&instance->log, instance->directory, "log");
 	if (result < 0) {
 		mount_event(pool_mount(pool), pool_name(pool), "mkdir %s: %s", name, strerror(-result));
+		remove_forwards(instance);
 		object_unref(&instance->object);
 		return result;
 	}
@@ -305,6 +358,7 @@ void instance_close(struct instance *instance)
 	spooled_hold(&instance->log);
 	change(instance, INSTANCE_CLOSING, "");
 	instance_remove_runs(instance);
+	remove_forwards(instance);
 	stream_end(&instance->log.stream);
 	guestfs_free(instance->guestfs);
 	instance->guestfs = NULL;
@@ -324,10 +378,20 @@ void instance_files_changed(struct instance *instance)
 	guestfs_doubt(instance->guestfs);
 }
 
-/* What is behind files/. */
-struct guestfs *instance_guestfs(struct object *object)
+/* Counts. */
+uint64_t instance_next_forward(struct instance *instance)
 {
-	return container_of(object, struct instance, object)->guestfs;
+	return instance->next_forward++;
+}
+
+/* Keeps the reason until the next one is made. */
+void instance_refused(struct instance *instance, const char *directory, const char *name,
+	const char *why)
+{
+	free(instance->refusal);
+	instance->refusal = why ? memory_format("%s/%s: %s", directory, name, why) : NULL;
+	if (why)
+		event(instance, "refused", instance->refusal, "");
 }
 
 /* One line for the top's `status`. */

@@ -14,6 +14,7 @@
 
 #include "backends/protocol/protocol.h"
 #include "fs/control.h"
+#include "fs/forward.h"
 #include "fs/guestfs.h"
 #include "fs/pool.h"
 #include "fs/run.h"
@@ -39,6 +40,9 @@ struct instance {
 	struct shim *shim;		/* NULL when it is gone */
 	int directory;			/* of the shim; a copy that lives as long as the instance */
 	struct guestfs *guestfs;
+	struct forward_set *forwards[FORWARD_DIRECTIONS]; /* NULL: removed */
+	uint64_t next_forward;		/* in the protocol */
+	char *refusal;			/* the last forward that was refused, and why; NULL: none */
 	struct settings settings;	/* what its new runs start from */
 	struct run_list runs;
 	unsigned unfinished;		/* runs that were submitted and have not ended */
@@ -70,9 +74,13 @@ void instance_status_row(struct instance *instance, struct text *text);
 /* What status.json tells of it; the caller owns it. */
 struct json_t *instance_json(struct instance *instance);
 
-/* Which control file is files/, and what is behind it. */
-unsigned instance_files_file(void);
-struct guestfs *instance_guestfs(struct object *object);
+/* Whether its machine is there, or comes (again). */
+bool instance_is_there(const struct instance *instance);
+/* The number of a new forward. */
+uint64_t instance_next_forward(struct instance *instance);
+/* A forward of that directory and name was refused, for `error`; why is NULL where it was not. */
+void instance_refused(struct instance *instance, const char *directory, const char *name,
+	const char *why);
 /* A command ran: names and attributes below files/ may have changed. */
 void instance_files_changed(struct instance *instance);
 struct shim *instance_shim(struct instance *instance);

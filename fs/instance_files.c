@@ -36,11 +36,9 @@ static struct stream *ready_stream(struct object *object)
 	return &instance_of(object)->ready;
 }
 
-/* error: text of the guest's console may be in it, so it is escaped */
-static void error_show(struct object *object, struct text *text)
+/* One of the reasons that `error` has: text of the guest's console may be in it, so it is escaped. */
+static void show_reason(const char *error, struct text *text)
 {
-	const char *error = instance_of(object)->error;
-
 	if (!error)
 		return;
 	char *clean = memory_new(ERROR_MAX);
@@ -48,6 +46,17 @@ static void error_show(struct object *object, struct text *text)
 	size_t length = strlen(clean);
 	text_printf(text, "%s%s", clean, length && clean[length - 1] == '\n' ? "" : "\n");
 	free(clean);
+}
+
+/* error: of the instance, of the last forward that was refused, of those that failed */
+static void error_show(struct object *object, struct text *text)
+{
+	struct instance *instance = instance_of(object);
+
+	show_reason(instance->error, text);
+	show_reason(instance->refusal, text);
+	for (int i = 0; i < FORWARD_DIRECTIONS; i++)
+		forward_set_errors(instance->forwards[i], text);
 }
 
 /* How many runs are in a state. */
@@ -91,6 +100,8 @@ static void status_show(struct object *object, struct text *text)
 		(unsigned long long)instance->console.stream.end);
 	text_printf(text, "console_bytes_dropped %llu\n",
 		(unsigned long long)instance->console.stream.start);
+	for (int i = 0; i < FORWARD_DIRECTIONS; i++)
+		forward_set_status(instance->forwards[i], text);
 	text_append(text, instance->status.data, instance->status.size);
 }
 
@@ -150,6 +161,24 @@ static bool last_hidden(struct object *object)
 	return !instance_of(object)->last[0];
 }
 
+/* files */
+static struct object *files_at(struct object *object)
+{
+	return guestfs_root(instance_of(object)->guestfs);
+}
+
+/* forward */
+static struct object *forward_at(struct object *object)
+{
+	return forward_set_object(instance_of(object)->forwards[FORWARD_TO_HOST]);
+}
+
+/* expose */
+static struct object *expose_at(struct object *object)
+{
+	return forward_set_object(instance_of(object)->forwards[FORWARD_TO_GUEST]);
+}
+
 /* ctl, read: the verbs */
 static void ctl_show(struct object *object, struct text *text)
 {
@@ -185,7 +214,10 @@ const struct control instance_controls[] = {
 	  .store = settings_files_tty_store },
 	{ .name = "last", .mode = S_IFLNK | 0777, .show = last_show, .hidden = last_hidden },
 	{ .name = "runs", .mode = S_IFDIR | 0700 },
-	{ .name = "files", .mode = S_IFDIR | 0700 },
+	{ .name = "files", .mode = S_IFDIR | 0700, .at = files_at },
+	{ .name = "forward", .mode = S_IFDIR | 0700, .feature = POOLFS_FEATURE_FORWARD,
+	  .at = forward_at },
+	{ .name = "expose", .mode = S_IFDIR | 0700, .feature = POOLFS_FEATURE_FORWARD, .at = expose_at },
 	{ .name = "console", .mode = S_IFREG | 0600, .feature = POOLFS_FEATURE_CONSOLE,
 	  .stream = console_stream, .store = console_store, .ops = &stream_ops },
 	{ .name = "console.follow", .mode = S_IFREG | 0400, .feature = POOLFS_FEATURE_CONSOLE,
@@ -194,12 +226,3 @@ const struct control instance_controls[] = {
 	{ .name = "log", .mode = S_IFREG | 0400, .stream = log_stream, .ops = &stream_ops },
 	{ 0 }
 };
-
-/* The number of files/ in the table. */
-unsigned instance_files_file(void)
-{
-	for (unsigned i = 0; instance_controls[i].name; i++)
-		if (strcmp(instance_controls[i].name, "files") == 0)
-			return i + OBJECT_CONTROLS;
-	abort();
-}

@@ -8,18 +8,13 @@
 
 #include "backends/base/memory.h"
 
-/* Whether the machine can run a command, now or when it is up. */
-static bool may_run(const struct instance *instance)
-{
-	return instance->state <= INSTANCE_PAUSED || instance->state == INSTANCE_LOST;
-}
 
 /* Whether a command would be taken. */
 int instance_takes_runs(struct instance *instance)
 {
 	const struct poolfs_values *values = pool_config(instance->pool)->values;
 
-	if (!may_run(instance))
+	if (!instance_is_there(instance))
 		return -EHOSTDOWN;
 	if (instance->unfinished >= poolfs_number(values, "queue_limit"))
 		return -EAGAIN;
@@ -102,7 +97,7 @@ void instance_submit(struct instance *instance, struct run *run, const void *tex
 	run->order = ++instance->submissions;
 	snprintf(instance->last, sizeof(instance->last), "%s", run->name);
 	run_submit(run, text, size);
-	if (!may_run(instance))
+	if (!instance_is_there(instance))
 		lose(instance, run);
 }
 

@@ -38,6 +38,8 @@ static void readme_show(struct object *object, struct text *text)
 		"  cat a/last/output a/last/exit        its output and its exit status (both wait)\n"
 		"  cp FILE a/files/                     copy into it; and out again\n"
 		"  tail -f a/console                    what its console shows\n"
+		"  touch a/expose/80; cat a/expose/80   reach port 80 of the machine: at this address\n"
+		"  touch a/forward/8080; cat a/forward/8080  let it reach port 8080 of this host\n"
 		"  cat a/error                          why it failed, when it did\n"
 		"  rmdir a                              destroy it\n"
 		"\n"

@@ -16,22 +16,25 @@ struct listing {
 	struct handle handle;	/* control is NULL */
 	unsigned file;
 	struct listed {
-		char name[TEXT_NAME_MAX + 1];
+		char *name;	/* ours */
 		uint64_t node;
 	} *entries;
 	size_t count, capacity;
 };
 
-/* The living object behind a node id: for an instance's files/, the root of the guest's files. */
+/* The living object behind a node id; for a directory among the control files that is another object's
+ * own, that one. */
 static struct object *resolve(uint64_t node, unsigned *file)
 {
 	struct object *object = object_find(node, file);
 
-	if (object && object->type == OBJECT_INSTANCE && *file == instance_files_file()) {
-		*file = OBJECT_SELF;
-		return guestfs_root(instance_guestfs(object));
-	}
-	return object;
+	if (!object || object->type == OBJECT_FILE)
+		return object;
+	const struct control *control = control_find(object, *file);
+	if (!control || !control->at)
+		return object;
+	*file = OBJECT_SELF;
+	return control->at(object);
 }
 
 /* The same; answers the request where there is none. */
@@ -54,6 +57,14 @@ static bool holds_children(struct object *object, unsigned file)
 		return file == OBJECT_SELF;
 	const struct control *control = control_find(object, file);
 	return control && strcmp(control->name, directory->children_in) == 0;
+}
+
+/* Which file of a child is its entry. */
+static unsigned child_file(struct object *object)
+{
+	unsigned file = control_directory(object)->child_file;
+
+	return file ? file : OBJECT_SELF;
 }
 
 /* An entry for the kernel. */
@@ -88,7 +99,7 @@ void tree_lookup(struct request *request, uint64_t parent, const char *name)
 		request_error(request, -ENOENT);
 		return;
 	}
-	struct entry entry = child ? entry_of(child, OBJECT_SELF) : entry_of(object, found);
+	struct entry entry = child ? entry_of(child, child_file(object)) : entry_of(object, found);
 	request_entry(request, &entry);
 }
 
@@ -258,7 +269,8 @@ void tree_rmdir(struct request *request, uint64_t parent, const char *name)
 	request_error(request, can ? directory->rmdir(object, name) : -EPERM);
 }
 
-/* Control files are not removed. EPERM, never EXDEV, which mv takes as a call to copy. */
+/* What users made is removed, control files are not. EPERM, never EXDEV, which mv takes as a call to
+ * copy. */
 void tree_unlink(struct request *request, uint64_t parent, const char *name)
 {
 	unsigned file;
@@ -266,10 +278,13 @@ void tree_unlink(struct request *request, uint64_t parent, const char *name)
 
 	if (!object)
 		return;
-	if (object->type == OBJECT_FILE)
+	if (object->type == OBJECT_FILE) {
 		guestfs_remove(request, object, name, false);
-	else
-		request_error(request, -EPERM);
+		return;
+	}
+	const struct directory *directory = control_directory(object);
+	bool can = directory->unlink && holds_children(object, file);
+	request_error(request, can ? directory->unlink(object, name) : -EPERM);
 }
 
 /* Links are made below files/ only. */
@@ -321,7 +336,48 @@ void tree_rename(struct request *request, uint64_t parent, const char *name, uin
 		guestfs_rename(request, from, name, to, new_name, flags);
 }
 
-/* Creates inside files/. */
+/* Opens a control file, which becomes *handle. */
+static int open_control(struct object *object, unsigned file, int flags, struct handle **out)
+{
+	struct handle *handle = memory_new(sizeof(*handle));
+
+	handle->object = object_ref(object);
+	handle->control = control_find(object, file);
+	handle->flags = flags;
+	handle->seen = object->changes;
+	int result = handle->control ? control_open(handle) : -EISDIR;
+	if (result < 0) {
+		object_unref(object);
+		free(handle);
+		return result;
+	}
+	handle_opened(handle);
+	*out = handle;
+	return 0;
+}
+
+/* Creates what a directory of ours takes. */
+static void create_child(struct request *request, struct object *object, unsigned file,
+	const char *name, int flags)
+{
+	const struct directory *directory = control_directory(object);
+	struct object *child = NULL;
+	struct handle *handle;
+	int result = -EPERM;
+
+	if (directory->create && holds_children(object, file))
+		result = directory->create(object, name, request, &child);
+	if (result == 0)
+		result = open_control(child, child_file(object), flags, &handle);
+	if (result < 0) {
+		request_error(request, result);
+		return;
+	}
+	struct entry entry = entry_of(child, child_file(object));
+	request_create(request, &entry, handle, REQUEST_DIRECT);
+}
+
+/* Creates a file. */
 void tree_create(struct request *request, uint64_t parent, const char *name, mode_t mode, int flags)
 {
 	unsigned file;
@@ -332,7 +388,7 @@ void tree_create(struct request *request, uint64_t parent, const char *name, mod
 	if (object->type == OBJECT_FILE)
 		guestfs_create(request, object, name, mode, flags);
 	else
-		request_error(request, -EPERM);
+		create_child(request, object, file, name, flags);
 }
 
 /* Opens a file. */
@@ -347,19 +403,12 @@ void tree_open(struct request *request, uint64_t node, int flags)
 		guestfs_open(request, object, flags);
 		return;
 	}
-	struct handle *handle = memory_new(sizeof(*handle));
-	handle->object = object_ref(object);
-	handle->control = control_find(object, file);
-	handle->flags = flags;
-	handle->seen = object->changes;
-	int result = handle->control ? control_open(handle) : -EISDIR;
+	struct handle *handle;
+	int result = open_control(object, file, flags, &handle);
 	if (result < 0) {
 		request_error(request, result);
-		object_unref(object);
-		free(handle);
 		return;
 	}
-	handle_opened(handle);
 	request_open(request, handle, REQUEST_DIRECT);
 }
 
@@ -429,6 +478,13 @@ void tree_copy(struct request *request, struct handle *from, uint64_t offset, st
 		request_error(request, -EXDEV);
 }
 
+/* Forgets the names. */
+static void listing_clear(struct listing *listing)
+{
+	while (listing->count)
+		free(listing->entries[--listing->count].name);
+}
+
 /* Frees an open file or directory of any sort. */
 static void close_handle(struct handle *handle)
 {
@@ -441,6 +497,7 @@ static void close_handle(struct handle *handle)
 
 		handle_closed(handle);
 		object_unref(handle->object);
+		listing_clear(listing);
 		free(listing->entries);
 		free(listing);
 	}
@@ -483,15 +540,16 @@ static void listing_add(struct listing *listing, const char *name, uint64_t node
 			listing->capacity * sizeof(*listing->entries));
 	}
 	struct listed *entry = &listing->entries[listing->count++];
-	strncpy(entry->name, name, TEXT_NAME_MAX);
-	entry->name[TEXT_NAME_MAX] = '\0';
+	entry->name = memory_string(name);
 	entry->node = node;
 }
 
 /* directory_add for listing_fill. */
 static void listing_add_child(void *data, const char *name, struct object *child)
 {
-	listing_add(data, name, object_node(child, OBJECT_SELF));
+	struct listing *listing = data;
+
+	listing_add(listing, name, object_node(child, child_file(listing->handle.object)));
 }
 
 /* Takes the names that are there now. */
@@ -500,7 +558,7 @@ static void listing_fill(struct listing *listing)
 	struct object *object = listing->handle.object;
 	const struct directory *directory = control_directory(object);
 
-	listing->count = 0;
+	listing_clear(listing);
 	listing_add(listing, ".", object_node(object, listing->file));
 	listing_add(listing, "..", object_node(object, OBJECT_SELF));
 	for (unsigned i = 0; listing->file == OBJECT_SELF && directory->controls[i].name; i++) {

@@ -133,7 +133,7 @@ const struct poolfs_kind qemu_kind = {
 	.size = sizeof(struct poolfs_kind),
 	.name = "qemu",
 	.summary = "virtual machines by QEMU, with KVM or by emulation",
-	.features = POOLFS_FEATURE_CONSOLE,
+	.features = POOLFS_FEATURE_CONSOLE | POOLFS_FEATURE_FORWARD,
 	.tables = tables,
 	.check = qemu_check,
 };

@@ -36,7 +36,7 @@ const struct poolfs_kind remote_kind = {
 	.size = sizeof(struct poolfs_kind),
 	.name = "ssh",
 	.summary = "machines that exist already, reached by SSH",
-	.features = POOLFS_FEATURE_OUTLIVES,
+	.features = POOLFS_FEATURE_OUTLIVES | POOLFS_FEATURE_FORWARD,
 	.tables = tables,
 	.check = check,
 };

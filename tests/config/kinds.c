@@ -78,6 +78,12 @@ const struct poolfs_kind *kinds_find(const char *name)
 	return NULL;
 }
 
+int kinds_check(const struct poolfs_kind *kind, const struct poolfs_values *values,
+	struct poolfs_err *err)
+{
+	return kind->check ? kind->check(values, err) : 0;
+}
+
 const struct poolfs_key **kinds_tables(const struct poolfs_kind *kind)
 {
 	const struct poolfs_key **tables = memory_new(4 * sizeof(*tables));
