@@ -8,6 +8,9 @@
  *   echo MARKER $$ || exit 255	the marker line (marker.h). Also: after the channel was closed, a
  *				shell that was still busy with its login script ends here
  *   export POOLFS_RUN=TOKEN	by which control.h finds the command's processes
+ *   ulimit -Sx NUMBER		the same for those that clean their environment: getrlimit(2)'s limit of
+ *				file locks, which no kernel since Linux 2.6 heeds, is inherited by
+ *				all processes whatever they do to their sessions and parents
  *   cd, export			where the command starts, and with what environment
  *
  * A text that is too long for a request goes over standard input, to the same shell with the
@@ -18,6 +21,7 @@
  */
 #include "backends/ssh/command.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "backends/ssh/marker.h"
@@ -100,6 +104,9 @@ static void append_head(struct text *out, const struct command_shape *shape,
 	if (shape->token)
 		text_printf(out, "echo " MARKER_NAME "%s $$ || exit 255; export POOLFS_RUN=%s; ",
 			shape->token, shape->token);
+	if (shape->token && shape->mark)
+		text_printf(out, "ulimit -S%c %" PRIu64 "; ", shape->mark,
+			marker_number(shape->token));
 	command_cd(out, shape->directory);
 	if (shape->token && command->cwd)
 		command_cd(out, command->cwd);

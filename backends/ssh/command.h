@@ -16,6 +16,7 @@ struct command_shape {
 	const char *directory;	/* where commands start; NULL: the login's home */
 	const char *token;	/* of the marker line; NULL: the login's shell is not of POSIX's kind, the
 				   command gets neither marker nor environment nor cwd */
+	char mark;		/* option of the login shell's ulimit for file locks; 0: none */
 	size_t limit;		/* the longest request that the server takes */
 };
 

@@ -9,6 +9,9 @@
 
 #include "backends/base/memory.h"
 #include "backends/ssh/bounds.h"
+#include "backends/ssh/marker.h"
+
+#define LARGEST "1152921504606846975"	/* MARKER_NUMBER_MAX */
 
 struct control_request {
 	TAILQ_ENTRY(control_request) link;
@@ -19,12 +22,17 @@ struct control_request {
 	void *data;
 };
 
-/* Shells of other kinds (csh, fish) do not take "$((1))" for 1. */
-static const char login[] = "echo poolfs-login $$ $((1)); exec sh";
+/* Shells of other kinds (csh, fish) do not take this, or "$((1))" for 1. Which option is ulimit's for
+ * file locks: -w in dash, -x in bash and busybox. It has to show in /proc. */
+static const char login[] =
+	"for poolfs_m in x w -; do [ $poolfs_m = - ] || (ulimit -S$poolfs_m " LARGEST " && exec "
+	"grep -q '^Max file locks  *" LARGEST " ' /proc/self/limits) >/dev/null 2>&1 && break; done; "
+	"echo poolfs-login $$ $((1)) $poolfs_m; exec sh";
 
 /*
- * A command's processes are those whose environment holds its token, its shell (whose own
- * environment does not show what it exported later) and the shell's descendants. Its process
+ * A command's processes are those whose environment holds its token, or whose limit of file locks is
+ * its number (command.c), its shell (whose own environment does not show what it exported later)
+ * and the shell's descendants. Its process
  * group gets one signal for all of its members, when it has one of its own: the shell leads it,
  * or a process with the token is in it. Dropbear's shells do not lead one; their group is the
  * server's. Without /proc (BSD), the shell and its group are all that is found.
@@ -38,22 +46,26 @@ static const char functions[] =
 	/* PID: its descendants */
 	"poolfs_below() { for c in $(cat /proc/$1/task/*/children); do echo $c; poolfs_below $c; "
 	"done; }\n"
-	/* TOKEN: the environments that hold it; busybox' grep looks at nothing behind a NUL */
+	/* TOKEN MARK: the environments and limits that hold them; busybox' grep looks at nothing behind
+	   a NUL */
+	"poolfs_lock='Max file locks            '\n"
 	"if printf 'a\\0b\\n' | grep -qF b; then\n"
-	"poolfs_with() { grep -lsF \"POOLFS_RUN=$1\" /proc/[0-9]*/environ; }\n"
+	"poolfs_with() { grep -lsF -e \"POOLFS_RUN=$1\" -e \"$poolfs_lock$2 \" "
+	"/proc/[0-9]*/environ /proc/[0-9]*/limits; }\n"
 	"else poolfs_with() { head -n 9999 /proc/[0-9]*/environ | tr '\\0' '\\n' | sed -n "
-	"-e '/^==> /h' -e \"/^POOLFS_RUN=$1/{g;s/^==> \\(.*\\) <==\\$/\\1/p;}\"; }; fi\n"
-	/* TOKEN PID: all, some of them twice; the shell first, or it could still tell of the end of
+	"-e '/^==> /h' -e \"/^POOLFS_RUN=$1/{g;s/^==> \\(.*\\) <==\\$/\\1/p;}\"; "
+	"grep -lsF \"$poolfs_lock$2 \" /proc/[0-9]*/limits; }; fi\n"
+	/* TOKEN MARK PID: all, some of them twice; the shell first, or it could still tell of the end of
 	   its child as a status of its own */
-	"poolfs_find() { [ $2 = 0 ] || { kill -s 0 $2 && echo $2; poolfs_below $2; }; "
-	"for f in $(poolfs_with $1); do f=${f#/proc/}; echo ${f%/environ}; done; }\n"
-	/* TOKEN SHELL PID: the group in l, others in o, how many in n */
-	"poolfs_look() { l= o= n=0; [ $3 = 0 ] || { poolfs_stat $3; [ \"$g\" != $3 ] || l=-$3; }; "
-	"for p in $(poolfs_find $1 $3); do poolfs_stat $p; case $s in [ZX]) continue;; esac; "
+	"poolfs_find() { [ $3 = 0 ] || { kill -s 0 $3 && echo $3; poolfs_below $3; }; "
+	"for f in $(poolfs_with $1 $2); do f=${f#/proc/}; echo ${f%/*}; done; }\n"
+	/* TOKEN MARK SHELL PID: the group in l, others in o, how many in n */
+	"poolfs_look() { l= o= n=0; [ $4 = 0 ] || { poolfs_stat $4; [ \"$g\" != $4 ] || l=-$4; }; "
+	"for p in $(poolfs_find $1 $2 $4); do poolfs_stat $p; case $s in [ZX]) continue;; esac; "
 	"case \" $o \" in *\" $p \"*) continue;; esac; n=$((n+1)); "
-	"if [ \"$g\" = $2 ]; then l=-$2; else o=\"$o $p\"; fi; done; }\n"
-	/* NUMBER SIGNAL TOKEN SHELL PID */
-	"poolfs_signal() { i=0; while poolfs_look $3 $4 $5; [ $n != 0 ] && [ $2 != 0 ]; do "
+	"if [ \"$g\" = $3 ]; then l=-$3; else o=\"$o $p\"; fi; done; }\n"
+	/* NUMBER SIGNAL TOKEN MARK SHELL PID */
+	"poolfs_signal() { i=0; while poolfs_look $3 $4 $5 $6; [ $n != 0 ] && [ $2 != 0 ]; do "
 	"kill -s $2 -- $l $o; [ $2 = 9 ] && [ $((i=i+1)) -lt 20 ] || break; done; "
 	"echo poolfs-done $1 $n; }\n";
 
@@ -68,6 +80,7 @@ void control_init(struct control *control, struct session *session, struct chann
 void control_begin(struct control *control)
 {
 	control->settled = control->posix = false;
+	control->mark = 0;
 	control->failures = 0;
 	control->since = control->now;
 	control->channels->want_control = CHANNELS_WANTED;
@@ -150,11 +163,13 @@ bool control_busy(const struct control *control)
 static void take_login(struct control *control)
 {
 	unsigned pid;
+	char mark;
 	int end = 0;
 
-	if (sscanf(control->line, "poolfs-login %u 1%n", &pid, &end) != 1 || !end ||
-		control->line[end])
+	if (sscanf(control->line, "poolfs-login %u 1 %c%n", &pid, &mark, &end) != 2 || !end ||
+		control->line[end] || !strchr("xw-", mark))
 		return;
+	control->mark = mark == '-' ? 0 : mark;
 	control->step = CONTROL_READY;
 	control->settled = control->posix = true;
 	text_append(&control->out, functions, sizeof(functions) - 1);
@@ -353,8 +368,9 @@ void control_signal(struct control *control, const struct control_target *target
 	request->data = data;
 	if (TAILQ_EMPTY(&control->requests))
 		control->since = control->now;
-	text_printf(&request->line, "poolfs_signal %" PRIu64 " %d %s %u %u </dev/null 2>/dev/null\n",
-		request->number, signal, target->token, target->shell,
+	text_printf(&request->line,
+		"poolfs_signal %" PRIu64 " %d %s %" PRIu64 " %u %u </dev/null 2>/dev/null\n",
+		request->number, signal, target->token, marker_number(target->token), target->shell,
 		target->alive ? target->shell : 0);
 	TAILQ_INSERT_TAIL(&control->requests, request, link);
 	session_wake(control->session);

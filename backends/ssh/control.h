@@ -43,6 +43,7 @@ struct control {
 	LIBSSH2_CHANNEL *channel;
 	bool settled;			/* the first line has come, or never will */
 	bool posix;			/* it was the right one */
+	char mark;			/* as in struct command_shape; told by the first line */
 	unsigned failures;
 	struct text out;		/* for its standard input */
 	char line[CONTROL_LINE];	/* of its standard output, incomplete */
@@ -54,7 +55,7 @@ struct control {
 
 /* Whose processes. */
 struct control_target {
-	const char *token;		/* that their environment holds */
+	const char *token;		/* that their environment or their limits hold */
 	uint32_t shell;			/* the command's first process; leads the group, or not */
 	bool alive;			/* it has not been waited for: its number is still its own */
 };

@@ -120,6 +120,7 @@ static int make_command(struct transport_run *run)
 	if (run->marked) {
 		marker_init(&run->marker);
 		shape.token = run->marker.token;
+		shape.mark = exec->control->mark;
 	}
 	command_done(&run->sent);
 	command_make(&shape, &command, &run->sent);

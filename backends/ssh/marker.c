@@ -26,6 +26,17 @@ void marker_init(struct marker *marker)
 		snprintf(marker->token + 2 * i, 3, "%02x", random[i]);
 }
 
+/* The token's first digits. */
+uint64_t marker_number(const char *token)
+{
+	char digits[16];
+	uint64_t number;
+
+	snprintf(digits, sizeof(digits), "%.15s", token);
+	number = strtoull(digits, NULL, 16);
+	return number ? number : 1;
+}
+
 /* The byte that has to stand at a fixed place of the line. */
 static char expected(const struct marker *marker, size_t at)
 {

@@ -15,6 +15,7 @@
 #define MARKER_NAME	"poolfs-run-"
 #define MARKER_TOKEN	32u	/* hexadecimal digits: 128 bits */
 #define MARKER_DIGITS	10u	/* of a process number */
+#define MARKER_NUMBER_MAX ((UINT64_C(1) << 60) - 1)
 /* name, token, space, number, CR, LF */
 #define MARKER_LINE	(sizeof(MARKER_NAME) - 1 + MARKER_TOKEN + 1 + MARKER_DIGITS + 2)
 
@@ -30,6 +31,8 @@ typedef void marker_pass(void *data, const char *bytes, size_t size);
 
 /* Makes a random token. */
 void marker_init(struct marker *marker);
+/* A number for a token: from 1 to MARKER_NUMBER_MAX, no other token is likely to have it. */
+uint64_t marker_number(const char *token);
 /* Takes output in pieces of any size; pass gets what is not the line. */
 void marker_feed(struct marker *marker, const char *bytes, size_t size, marker_pass *pass, void *data);
 /* The output has ended: passes what was held back. */

@@ -23,6 +23,7 @@ ENDLESS = {
     "a daemon holds the output": "(setsid sleep T &) ; echo out",
     "output is closed": "exec <&- >&- 2>&-; sleep T",
     "detached from everything": "setsid sleep T <&- >&- 2>&- & exec >&- 2>&-; sleep T",
+    "detached, with a clean environment": "(env -i setsid sleep T <&- >/dev/null 2>&1 &); sleep T",
     "reads its input": "cat; sleep T",
     "floods its output": "yes T",
     "floods its errors": "yes T >&2",

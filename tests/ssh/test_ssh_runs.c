@@ -68,6 +68,13 @@ static void test_end_of_a_clean_environment(void **state)
 	ends("env -i sleep 1000 & echo $!; echo $$; wait", 2, false, 0);
 }
 
+/* No environment, session, parent or descriptor of the command is left. */
+static void test_end_of_the_detached(void **state)
+{
+	ends("(env -i setsid sh -c 'echo $$; exec sleep 1000 >/dev/null 2>&1 </dev/null' &); echo $$; "
+		"exec sleep 1000", 2, false, 0);
+}
+
 static void test_end_with_closed_output(void **state)
 {
 	/* A child that is forked while TERM is sent gets KILL. */
@@ -381,7 +388,8 @@ static void shell(const char *program)
 	if (system(command) == 0) {
 		fixture_open(&fixture, lines, NULL);
 		struct pids pids = start_told(&fixture, "trap '' TERM; setsid sh -c 'echo $$; "
-			"exec env -i sleep 1000' & sleep 1000 & echo $!; echo $$; wait", 3, &result);
+			"exec env -i sleep 1000' & sleep 1000 & echo $!; (env -i setsid sh -c "
+			"'echo $$; exec sleep 1000 >/dev/null 2>&1' &); echo $$; wait", 4, &result);
 		end_run(&fixture, &result, true);
 		assert_true(all_dead(&pids));
 		assert_int_equal(result.status, 128 + SIGKILL);
@@ -437,6 +445,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_end_that_ignores_term),
 		cmocka_unit_test(test_end_of_other_sessions),
 		cmocka_unit_test(test_end_of_a_clean_environment),
+		cmocka_unit_test(test_end_of_the_detached),
 		cmocka_unit_test(test_end_with_closed_output),
 		cmocka_unit_test(test_end_of_what_is_left),
 		cmocka_unit_test(test_end_of_a_chain),
