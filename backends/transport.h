@@ -26,6 +26,8 @@ struct transport_events {
 	void (*down)(void *data, bool fatal, const char *reason);
 	/* A message for the instance's log. */
 	void (*log)(void *data, const char *message);
+	/* A line of the instance's `status`. */
+	void (*status)(void *data, const char *key, const char *value);
 };
 
 struct transport_run;

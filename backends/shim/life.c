@@ -225,10 +225,17 @@ static void life_log(void *data, const char *message)
 	journal_printf(data, "%s", message);
 }
 
+/* The transport has something to show. */
+static void life_status(void *data, const char *key, const char *value)
+{
+	status_set(data, key, value);
+}
+
 static const struct transport_events transport_events = {
 	.up = life_up,
 	.down = life_down,
 	.log = life_log,
+	.status = life_status,
 };
 
 /* The boot took too long. */

@@ -41,6 +41,8 @@ struct files {
 	unsigned handle_count;
 	struct guess guess;
 	uint64_t last_handle;		/* goes on over connections: no old one fits again */
+	size_t names;			/* kept of all listings; see names.h */
+	uint64_t dropped, cut;		/* entries left out; directories that were too long */
 	char *spare;			/* FILES_DATA_MAX bytes for a large read, when not in use */
 	bool connected;			/* else every request fails */
 };

@@ -12,6 +12,7 @@
 #include "backends/base/memory.h"
 #include "backends/ssh/errors.h"
 #include "backends/ssh/job.h"
+#include "backends/ssh/names.h"
 
 #define BATCH_FIRST 2u
 #define BATCH_MOST  32u
@@ -24,7 +25,8 @@ struct listing {
 	struct text entries;		/* file_entry's that the caller did not take yet */
 	unsigned outstanding, batch;
 	unsigned count;			/* entries in all, also those left out */
-	unsigned dropped;		/* with impossible names */
+	struct names names;		/* that came */
+	unsigned dropped;		/* with names that are impossible, or came before */
 	bool end;
 	int error;
 };
@@ -36,6 +38,7 @@ static void listing_free(struct listing *listing)
 {
 	TAILQ_REMOVE(&listing->files->listings, listing, link);
 	text_done(&listing->entries);
+	names_done(&listing->names, &listing->files->names);
 	free(listing);
 }
 
@@ -132,6 +135,17 @@ static bool name_possible(const char *name, size_t size)
 	       !memchr(name, '\0', size);
 }
 
+/* The directory ends here for us. */
+static void cut(struct listing *listing)
+{
+	struct files *files = listing->files;
+
+	listing->end = true;
+	session_log(files->session, "files: a directory has more than %u entries, the rest is left out",
+		LIMIT_ENTRIES);
+	session_count(files->session, "files_directories_cut", ++files->cut);
+}
+
 /* Takes one name. */
 static void add_entry(struct listing *listing, struct packet *body)
 {
@@ -145,15 +159,13 @@ static void add_entry(struct listing *listing, struct packet *body)
 		return;
 	if (++listing->count > LIMIT_ENTRIES) {
 		if (!listing->end)
-			session_log(listing->files->session,
-				"files: a directory has more than %u entries, the rest is left out",
-				LIMIT_ENTRIES);
-		listing->end = true;
+			cut(listing);
 		return;
 	}
 	if ((size == 1 && name[0] == '.') || (size == 2 && name[0] == '.' && name[1] == '.'))
 		return;
-	if (!name_possible(name, size)) {
+	if (!name_possible(name, size) ||
+		!names_add(&listing->names, &listing->files->names, name, size)) {
 		listing->dropped++;
 		return;
 	}
@@ -286,10 +298,14 @@ void directory_cancel(struct job *job)
 /* The handle is closed. A READDIR that waits on it would wait for ever. */
 void directory_forget(struct listing *listing)
 {
-	if (listing->dropped)
-		session_log(listing->files->session,
-			"files: %u entries of a directory have impossible names and are left out",
-			listing->dropped);
+	struct files *files = listing->files;
+
+	if (listing->dropped) {
+		session_log(files->session, "files: %u entries of a directory have impossible names, or "
+			"the same as others, and are left out", listing->dropped);
+		files->dropped += listing->dropped;
+		session_count(files->session, "files_entries_dropped", files->dropped);
+	}
 	if (listing->job)
 		job_later(listing->job, -EBADF);
 	listing->job = NULL;

@@ -93,9 +93,11 @@ static void take_first(void *data, const struct sftp_answer *answer)
 	if (answer->type == PACKET_DATA) {
 		const char *bytes = packet_string(&body, &size);
 
-		if (body.bad || size > job->request.length)
-			return sftp_broken(job->files->sftp, "more bytes than were asked for");
-		text_append(&job->first, bytes, size);
+		if (body.bad)
+			return sftp_broken(job->files->sftp, "bytes are cut short");
+		/* More than were asked for: the file fails when it is read. */
+		if (size <= job->request.length)
+			text_append(&job->first, bytes, size);
 	} else if (answer->type != PACKET_STATUS) {
 		return sftp_broken(job->files->sftp, "an answer of the wrong type");
 	}

@@ -104,6 +104,7 @@ static void lane_new(struct lanes *lanes)
 	lane->since = lanes->now;
 	connection->session.wake = main->session.wake;
 	connection->session.log = main->session.log;
+	connection->session.status = main->session.status;
 	connection->session.data = main->session.data;
 	connection->login.hostkey = main->login.hostkey;
 	connection->login.user = main->login.user;

@@ -37,6 +37,17 @@ void session_log(struct session *session, const char *format, ...)
 	session->log(session->data, message);
 }
 
+/* Sets a number. */
+void session_count(struct session *session, const char *key, uint64_t number)
+{
+	char value[24];
+
+	if (session->muted)
+		return;
+	snprintf(value, sizeof(value), "%llu", (unsigned long long)number);
+	session->status(session->data, key, value);
+}
+
 /* Notes the end. */
 void session_lose(struct session *session, bool fatal, const char *format, ...)
 {

@@ -26,11 +26,14 @@ struct session {
 	char ended[160];	/* why the wire ended; "" while it has not */
 	void (*wake)(void *data);
 	void (*log)(void *data, const char *message);
+	void (*status)(void *data, const char *key, const char *value);
 	void *data;
 };
 
 /* Asks for a turn of the transport. */
 void session_wake(struct session *session);
+/* Sets a line of the instance's `status` to a number. */
+void session_count(struct session *session, const char *key, uint64_t number);
 /* Writes a message into the instance's log. */
 void session_log(struct session *session, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));

@@ -65,6 +65,14 @@ static void pass_log(void *data, const char *message)
 	transport->events->log(transport->data, message);
 }
 
+/* Passes a line of the status on. */
+static void pass_status(void *data, const char *key, const char *value)
+{
+	struct transport *transport = data;
+
+	transport->events->status(transport->data, key, value);
+}
+
 /* Sets all parts' clocks. */
 static void set_clocks(struct transport *transport)
 {
@@ -333,6 +341,7 @@ static void init_parts(struct transport *transport)
 
 	session->wake = wake;
 	session->log = pass_log;
+	session->status = pass_status;
 	session->data = transport;
 	connection_init(&transport->main, transport->loop);
 	transport->main.login.hostkey = &transport->hostkey;

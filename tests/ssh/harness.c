@@ -87,7 +87,13 @@ static void event_log(void *data, const char *message)
 	text_printf(&((struct fixture *)data)->log, "%s\n", message);
 }
 
-static const struct transport_events events = { event_up, event_down, event_log };
+/* transport_events */
+static void event_status(void *data, const char *key, const char *value)
+{
+	text_printf(&((struct fixture *)data)->log, "status: %s %s\n", key, value);
+}
+
+static const struct transport_events events = { event_up, event_down, event_log, event_status };
 
 static const struct poolfs_key *const tables[] = { kinds_pool_keys, ssh_keys, NULL };
 
