@@ -34,6 +34,12 @@ class ForwardTest(SshTest):
         """A forward of each direction to a port, which is on the host and in the guest alike."""
         return [make(self.instance / name, str(port)) for name in ("forward", "expose")]
 
+    def meets_a_reset(self, address):
+        # It may come before connect(2) returns.
+        with self.assertRaises(ConnectionResetError):
+            with connect(address) as connection:
+                connection.recv(1)
+
     def rss(self):
         """What the shim has in memory, in KiB."""
         with open(f"/proc/{self.mount.shim_pid('host', 'a')}/status") as status:
@@ -287,10 +293,8 @@ class Streams(ForwardTest):
                 self.assertEqual(connection.recv(1), b"")
             except ConnectionResetError:
                 pass
-        with connect(expose) as connection:
-            with self.assertRaises(ConnectionResetError):
-                connection.recv(1)
-        self.assertIn("connection failed", text(self.instance / "log"))
+        self.meets_a_reset(expose)
+        wait_for(lambda: "connection failed" in text(self.instance / "log"), "word about it")
         # That is no failure of the forward.
         self.assertEqual(text(self.instance / "error"), "")
 
@@ -485,9 +489,7 @@ class Refused(ForwardTest):
         forward.unlink()
         expose = self.instance / "expose" / str(self.server.port)
         address = make(expose.parent, expose.name)
-        with connect(address) as connection:
-            with self.assertRaises(ConnectionResetError):
-                connection.recv(1)
+        self.meets_a_reset(address)
         wait_for(lambda: value(self.instance, f"expose/{expose.name}").startswith("failed"), "failure")
         with self.assertRaises(PermissionError):
             text(expose)
