@@ -68,6 +68,12 @@ class ControlMaster:
                         "-S", f"{self.directory}/control", f"{user}@127.0.0.1"]
         subprocess.run(["ssh", "-M", "-f", "-N", *self.options], check=True)
 
+    def pid(self):
+        """Of the process that has the connection."""
+        done = subprocess.run(["ssh", "-O", "check", *self.options], stderr=subprocess.PIPE,
+                              text=True, check=True)
+        return int(done.stderr.rpartition("pid=")[2].split(")")[0])
+
     def run(self, command="true", **more):
         subprocess.run(["ssh", *self.options, command], check=True, stdin=subprocess.DEVNULL, **more)
 
