@@ -31,6 +31,7 @@ void keep_init(struct keep *keep, uint64_t step)
 {
 	LIST_INIT(&keep->readers);
 	keep->timer = NULL;
+	keep->spoke = false;
 	keep->step = step;
 	for (int i = 0; i < KEEPS; i++)
 		keep->told[i] = PROTOCOL_KEEP_NONE;
@@ -94,39 +95,59 @@ static bool worth(const struct keep *keep, uint64_t told, uint64_t needed, uint6
 		now - keep->told_at >= TELL_MS;
 }
 
+/* Tells what one spool's readers need. */
+static void tell(struct run *run, int which, uint64_t offset)
+{
+	struct frame_run_keep frame = { .kind = kinds[which], .offset = offset };
+
+	shim_send(instance_shim(run->instance), FRAME_RUN_KEEP, run->id, &frame, sizeof(frame));
+	run->keep.told[which] = offset;
+	run->keep.spoke = true;
+}
+
+/* Looks at all readers. */
+static void find_needs(struct run *run, uint64_t needs[KEEPS], uint64_t now)
+{
+	struct keep_reader *reader;
+
+	for (int i = 0; i < KEEPS; i++)
+		needs[i] = PROTOCOL_KEEP_NONE;
+	LIST_FOREACH(reader, &run->keep.readers, entry)
+		if (keeps_up(reader, now))
+			need(run, reader, needs);
+}
+
 /* Tells what changed. */
-static void tell(struct run *run, const uint64_t needs[KEEPS], uint64_t now)
+void keep_moved(struct run *run)
 {
 	struct keep *keep = &run->keep;
+	uint64_t needs[KEEPS];
 	bool told = false;
 
+	if (!going(run) || !keep->timer)
+		return;
+	uint64_t now = now_of(run);
+	find_needs(run, needs, now);
 	for (int i = 0; i < KEEPS; i++) {
-		struct frame_run_keep frame = { .kind = kinds[i], .offset = needs[i] };
-
 		if (!worth(keep, keep->told[i], needs[i], now))
 			continue;
-		shim_send(instance_shim(run->instance), FRAME_RUN_KEEP, run->id, &frame, sizeof(frame));
-		keep->told[i] = needs[i];
+		tell(run, i, needs[i]);
 		told = true;
 	}
 	if (told)
 		keep->told_at = now;
 }
 
-/* Looks at all readers. */
-void keep_moved(struct run *run)
+/* stdout has a spool of its own: where readers of `output` are known, the shim thinks that they may be
+ * readers of stdout too, until it hears better. */
+void keep_split(struct run *run)
 {
-	uint64_t needs[KEEPS] = { PROTOCOL_KEEP_NONE, PROTOCOL_KEEP_NONE, PROTOCOL_KEEP_NONE,
-		PROTOCOL_KEEP_NONE };
-	struct keep_reader *reader;
+	uint64_t needs[KEEPS];
 
-	if (!going(run) || !run->keep.timer)
+	if (!going(run) || !run->keep.spoke)
 		return;
-	uint64_t now = now_of(run);
-	LIST_FOREACH(reader, &run->keep.readers, entry)
-		if (keeps_up(reader, now))
-			need(run, reader, needs);
-	tell(run, needs, now);
+	find_needs(run, needs, now_of(run));
+	tell(run, KEEP_STDOUT, needs[KEEP_STDOUT]);
 }
 
 /* Time passed. */

@@ -26,6 +26,7 @@ struct keep {
 	struct uv_timer_s *timer;	/* runs while the run does and has readers; else NULL */
 	uint64_t told[4];		/* the offsets that the shim was told, in keep.c's order */
 	uint64_t told_at;		/* uv_now, in milliseconds */
+	bool spoke;			/* the shim was told anything at all */
 	uint64_t step;			/* bytes of progress that are worth a frame */
 };
 
@@ -36,6 +37,8 @@ void keep_add(struct run *run, struct stream *stream, const struct stream_cursor
 void keep_drop(struct run *run, const struct stream_cursor *cursor);
 /* Readers have read, or there is something new to read. Cheap when nothing changes. */
 void keep_moved(struct run *run);
+/* stdout has a spool of its own now. */
+void keep_split(struct run *run);
 /* The shim knows nothing of the readers: the run has just started. */
 void keep_start(struct run *run);
 /* The run has ended, or is forgotten: nothing is held up any more. */

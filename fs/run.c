@@ -242,8 +242,10 @@ static bool move_stream(struct run *run, const struct frame_spool *notice)
 /* A spool of the run moved on. */
 bool run_told_spool(struct run *run, const struct frame_spool *notice)
 {
-	bool sane = move_stream(run, notice);
+	bool joined = run->base == UINT64_MAX, sane = move_stream(run, notice);
 
+	if (joined && run->base != UINT64_MAX)
+		keep_split(run);
 	keep_moved(run);
 	return sane;
 }

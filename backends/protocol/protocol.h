@@ -134,7 +134,9 @@ struct frame_run_resize {
  * stands, the shim drops none of them for the command's output: where there is no room for more, it
  * takes no more from the command. (What the console prints cannot wait, in SPOOL_TRANSCRIPT.) The
  * daemon moves the offset as they read, and takes it back when they stop reading; its end of the
- * connection takes back all of them.
+ * connection takes back all of them. When stdout gets a spool of its own, the shim keeps that from
+ * its base on if it keeps anything of SPOOL_OUTPUT, and the daemon, told of the base, says what is
+ * needed.
  */
 struct frame_run_keep {
 	uint32_t kind;			/* enum spool_kind: OUTPUT, STDOUT, STDERR or TRANSCRIPT */

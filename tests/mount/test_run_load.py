@@ -5,7 +5,7 @@ import subprocess
 
 import harness
 import runs
-from harness import PATIENCE, text, wait_for, write
+from harness import PATIENCE, text, value, wait_for, write
 
 # A user of its own: makes a run, starts it, follows it, and checks all that it got; so many times.
 USER = """
@@ -82,9 +82,54 @@ def resident(pid):
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
 
 
+def own(pid):
+    """The kilobytes of it that are the process's own, not a file's."""
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("RssAnon"))
+
+
 def children(pid):
     with open(f"/proc/{pid}/task/{pid}/children") as listed:
         return listed.read().split()
+
+
+class Memory(runs.HostRuns):
+    """What commands take of the shim's memory that print much more than is kept."""
+
+    sshd_config = ("MaxSessions 128",)
+    keys = {"output_limit": "256K"}
+    count, most = 64, 256 # runs; kilobytes for each
+
+    @classmethod
+    def configure(cls):
+        os.environ["ASAN_OPTIONS"] = "detect_leaks=1:quarantine_size_mb=1"
+        return super().configure()
+
+    def test_much_output(self):
+        """Endless lines on both streams, of which some have a reader who stands still."""
+        self.quiet("true")
+        shim = self.mount.shim_pid("host", "a")
+        before, most = own(shim), 0
+        readers = []
+        command = ("for i in 1 2; do head -c 500000 /dev/zero; head -c 500000 /dev/zero >&2; "
+                   "done; cat")
+        started = []
+        for n in range(self.count):
+            started.append(self.named())
+            if n % 4 == 0:
+                readers.append(open(started[n] / "output", "rb", buffering=0))
+            write(started[n] / "cmd", command)
+        for run in started:
+            wait_for(lambda: value(run, "output_bytes") == "2000000", "end of the output")
+            most = max(most, own(shim))
+        for run in started:
+            write(run / "stdin", b"")
+        for run in started:
+            self.assertEqual(self.ended(run), (0, "exited"))
+        for reader in readers:
+            reader.close()
+        self.assertLess(most - before, self.count * self.most)
+        self.assertGreater(most - before, self.count * 128) # the beginnings of two lines
 
 
 class OneAfterAnother(runs.HostRuns):

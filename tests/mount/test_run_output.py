@@ -181,6 +181,12 @@ class Limit(runs.HostRuns):
         self.assertEqual(len(got), 16000000)
         self.assertEqual(got[:8000000] == got[8000000:], True)
 
+    def test_reader_of_what_is_not_stdout(self):
+        """Nobody reads stdout alone, which has a spool of its own: nobody waits for that."""
+        part = COUNTING + "1000000; "
+        got = self.follow("output", "echo first >&2; sleep 0.1; " + part)
+        self.assertEqual((got[:6], len(got)), (b"first\n", 8000006))
+
     def test_reader_of_the_transcript(self):
         got = self.follow("transcript", COUNTING + "1000000; echo end >&2")
         self.assertEqual(len(got), 17 * 1000000 + 13)
