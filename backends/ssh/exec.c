@@ -29,7 +29,8 @@ void exec_init(struct exec *exec)
 {
 	TAILQ_INIT(&exec->queued);
 	TAILQ_INIT(&exec->active);
-	exec->buffer = memory_new(OUTPUT_SIZE);
+	if (!exec->buffer)
+		exec->buffer = memory_new(OUTPUT_SIZE);
 }
 
 /* The command is needed no more: it is accepted, or gone. */

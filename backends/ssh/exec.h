@@ -3,7 +3,8 @@
  * Commands: one channel each, from the queue to the exit status.
  *
  * What a server must be believed: libssh2 shows an exit status that never came as 0, so
- * a server that closes a command's channel without telling one makes it a success.
+ * a server that closes a command's channel without telling one makes it a success. OpenSSH and
+ * Dropbear always tell a status or a signal, or the whole connection ends and the run is lost.
  *
  * With a terminal, the end of standard input is the end of the channel's: servers do not turn
  * that into the terminal's end of file, which is what the control character (^D) is for.
@@ -31,9 +32,10 @@ struct exec {
 	struct exec_list active;	/* have one, or had one and left processes behind */
 	unsigned active_count;
 	bool aside;			/* queued runs are not for this connection: see exec_give */
-	unsigned char *buffer;		/* output on its way */
+	unsigned char *buffer;		/* output on its way, in one call: may be another's, see exec_init */
 };
 
+/* With the buffer of another exec if one is set, which must be taken away before exec_done. */
 void exec_init(struct exec *exec);
 /* Frees all without callbacks. */
 void exec_done(struct exec *exec);

@@ -111,6 +111,7 @@ static void lane_new(struct lanes *lanes)
 	connection->login.key = main->login.key;
 	connection->exec.control = main->exec.control;
 	connection->exec.directory = main->exec.directory;
+	connection->exec.buffer = main->exec.buffer;
 	connection_init(connection, main->loop);
 	connection->channels.serial = true;
 	TAILQ_INSERT_TAIL(&lanes->list, lane, link);
@@ -125,6 +126,7 @@ static void lane_free(struct lane *lane)
 
 	TAILQ_REMOVE(&lanes->list, lane, link);
 	lanes->count--;
+	lane->connection.exec.buffer = NULL;
 	exec_done(&lane->connection.exec);
 	connection_end(&lane->connection);
 	free(lane);
