@@ -14,6 +14,8 @@ const struct poolfs_kind *const kinds_all[] = {
 	NULL,
 };
 
+static const char *const crash_levels[] = { "any", "fatal", "never", NULL };
+static const char *const crash_ends[] = { "keep", "destroy", NULL };
 static const char *const owners[] = { "mount", "guest", NULL };
 
 const struct poolfs_key kinds_pool_keys[] = {
@@ -69,6 +71,22 @@ const struct poolfs_key kinds_pool_keys[] = {
 	  .fallback = "no",
 	  .help = "Replaces the control characters in what the console shows, except newline and tab, "
 		  "by '?' (a carriage return by a space): it is then safe to look at in a terminal." },
+	{ .name = "crash_on",
+	  .type = POOLFS_CHOICE,
+	  .choices = crash_levels,
+	  .fallback = "any",
+	  .help = "Which reports of the kernel on the console make an instance crashed: any, also "
+		  "warnings and hung tasks; fatal, only those after which it does not go on; never." },
+	{ .name = "on_crash",
+	  .type = POOLFS_CHOICE,
+	  .choices = crash_ends,
+	  .fallback = "keep",
+	  .help = "What becomes of a crashed instance: keep leaves it to be looked at; destroy ends "
+		  "it as rmdir does." },
+	{ .name = "crash_patterns",
+	  .type = POOLFS_PATH,
+	  .flags = POOLFS_KEY_EXISTS,
+	  .help = "A file of patterns of crashes, which come before those that poolfs has." },
 	{ .name = "output_limit",
 	  .type = POOLFS_SIZE,
 	  .fallback = "256M",

@@ -13,6 +13,7 @@
 #include "backends/base/text.h"
 #include "backends/base/values.h"
 #include "backends/kinds.h"
+#include "backends/crash/patterns.h"
 #include "config/complaints.h"
 #include "config/mountpoint.h"
 #include "config/sections.h"
@@ -148,6 +149,26 @@ static void check_kind(struct job *job)
 		err.text);
 }
 
+/* Reads a pool's patterns, whose mistakes would else be met in every instance. */
+static void check_patterns(struct job *job)
+{
+	bool set = values_key(job->values, "crash_patterns") &&
+		poolfs_has(job->values, "crash_patterns");
+	struct patterns *patterns = NULL;
+	struct poolfs_err err;
+
+	if (!set)
+		return;
+	char *fallback = patterns_default();
+	if (patterns_load(poolfs_string(job->values, "crash_patterns"), fallback, &patterns,
+		    &err) < 0)
+		complaints_add(&job->loader->complaints,
+			section_line(job->section, "crash_patterns"), "crash_patterns", "%s",
+			err.text);
+	free(fallback);
+	patterns_free(patterns);
+}
+
 /* Turns a section's lines into checked values. */
 static struct poolfs_values *read_values(struct job *job, const struct poolfs_key *const *tables)
 {
@@ -158,6 +179,8 @@ static struct poolfs_values *read_values(struct job *job, const struct poolfs_ke
 		set_item(job, &job->section->items[i]);
 	values_defaults(job->values, job->loader->directory);
 	values_each(job->values, check_value, job);
+	if (job->kind && job->loader->complaints.count == before)
+		check_patterns(job);
 	if (job->loader->complaints.count == before)
 		check_kind(job);
 	return job->values;

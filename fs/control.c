@@ -20,6 +20,8 @@ static const struct directory *const directories[] = {
 	[OBJECT_RUN] = &run_directory,
 	[OBJECT_FORWARDS] = &forward_set_directory,
 	[OBJECT_FORWARD] = &forward_directory,
+	[OBJECT_CRASHES] = &crash_set_directory,
+	[OBJECT_CRASH] = &crash_directory,
 };
 
 /* All open files, as there is one mount in a process. */

@@ -55,6 +55,24 @@ static void lose_forwards(struct instance *instance)
 			forward_set_lose(instance->forwards[i]);
 }
 
+/* A crash is an event of its own: its report may be one of several, or change no state. */
+void instance_crash_event(struct instance *instance, unsigned number, const char *title)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "crash %u", number);
+	event(instance, text, title, "");
+	control_changed(&instance->object);
+}
+
+/* Whether what is crashed is to go. */
+static bool goes_when_crashed(const struct instance *instance)
+{
+	const struct poolfs_values *values = pool_config(instance->pool)->values;
+
+	return strcmp(poolfs_string(values, "on_crash"), "destroy") == 0;
+}
+
 /* What a state means for those who wait. */
 static void enter(struct instance *instance)
 {
@@ -142,6 +160,8 @@ static int told_state(struct instance *instance, uint64_t id, const void *payloa
 		set_error(instance, reason);
 	bool known = same || change(instance, notice->state, reason);
 	free(reason);
+	if (known && !same && instance->state == INSTANCE_CRASHED && goes_when_crashed(instance))
+		pool_drop(instance->pool, instance);
 	return known ? 0 : -EPROTO;
 }
 
@@ -228,6 +248,7 @@ static int shim_frame(struct instance *instance, const struct frame_header *head
 		{ FRAME_SPOOL, sizeof(struct frame_spool), told_spool },
 		{ FRAME_RUN_STATE, sizeof(struct frame_run_state), told_run },
 		{ FRAME_RUN_INPUT_TAKEN, sizeof(struct frame_run_taken), told_input },
+		{ FRAME_CRASH, sizeof(struct frame_crash), crash_told },
 		{ FRAME_FILE_REPLY, sizeof(struct file_reply), told_file },
 		{ FRAME_FORWARD_STATE, sizeof(struct frame_forward_state), told_forward },
 	};
@@ -268,6 +289,7 @@ static void instance_free(struct object *object)
 	stream_done(&instance->ready);
 	spooled_done(&instance->console);
 	spooled_done(&instance->log);
+	spooled_done(&instance->crash);
 	text_done(&instance->status);
 	settings_done(&instance->settings);
 	if (instance->directory >= 0)
@@ -330,6 +352,8 @@ int instance_new(struct pool *pool, const char *name, const struct request *requ
 	}
 	prepare(instance, pool, name, request);
 	result = make_forwards(instance);
+	if (result == 0)
+		result = crash_set_new(instance, &instance->crashes);
 	if (result >= 0)
 		result = shim_new(pool_mount(pool), instance, &shim_events, &instance->shim,
 			&directory);
@@ -337,9 +361,11 @@ int instance_new(struct pool *pool, const char *name, const struct request *requ
 		instance->directory = fcntl(directory, F_DUPFD_CLOEXEC, 3);
 	spooled_init(&instance->console, instance->directory, "console");
 	spooled_init(&instance->log, instance->directory, "log");
+	spooled_init(&instance->crash, instance->directory, "crash.1");
 	if (result < 0) {
 		mount_event(pool_mount(pool), pool_name(pool), "mkdir %s: %s", name, strerror(-result));
 		remove_forwards(instance);
+		crash_set_remove(instance->crashes);
 		object_unref(&instance->object);
 		return result;
 	}
@@ -356,9 +382,12 @@ void instance_close(struct instance *instance)
 	/* An open file reads on, though the directory goes. */
 	spooled_hold(&instance->console);
 	spooled_hold(&instance->log);
+	spooled_hold(&instance->crash);
 	change(instance, INSTANCE_CLOSING, "");
 	instance_remove_runs(instance);
 	remove_forwards(instance);
+	crash_set_remove(instance->crashes);
+	instance->crashes = NULL;
 	stream_end(&instance->log.stream);
 	guestfs_free(instance->guestfs);
 	instance->guestfs = NULL;

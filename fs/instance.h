@@ -14,6 +14,7 @@
 
 #include "backends/protocol/protocol.h"
 #include "fs/control.h"
+#include "fs/crash.h"
 #include "fs/forward.h"
 #include "fs/guestfs.h"
 #include "fs/pool.h"
@@ -36,6 +37,9 @@ struct instance {
 	uint32_t boot_ms;
 	struct stream ready;
 	struct spooled console, log;
+	struct spooled crash;		/* the first report */
+	struct crash_set *crashes;	/* NULL: removed */
+	unsigned crash_count;		/* reports that the shim told of */
 	struct text status;		/* the shim's lines */
 	struct shim *shim;		/* NULL when it is gone */
 	int directory;			/* of the shim; a copy that lives as long as the instance */
@@ -74,6 +78,8 @@ void instance_status_row(struct instance *instance, struct text *text);
 /* What status.json tells of it; the caller owns it. */
 struct json_t *instance_json(struct instance *instance);
 
+/* A report of a crash came: an event. */
+void instance_crash_event(struct instance *instance, unsigned number, const char *title);
 /* Whether its machine is there, or comes (again). */
 bool instance_is_there(const struct instance *instance);
 /* The number of a new forward. */

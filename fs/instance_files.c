@@ -100,6 +100,7 @@ static void status_show(struct object *object, struct text *text)
 		(unsigned long long)instance->console.stream.end);
 	text_printf(text, "console_bytes_dropped %llu\n",
 		(unsigned long long)instance->console.stream.start);
+	text_printf(text, "crashes %u\n", instance->crash_count);
 	for (int i = 0; i < FORWARD_DIRECTIONS; i++)
 		forward_set_status(instance->forwards[i], text);
 	text_append(text, instance->status.data, instance->status.size);
@@ -116,7 +117,7 @@ static int console_store(struct object *object, const char *data, size_t size)
 {
 	struct instance *instance = instance_of(object);
 
-	if (states_is_over(instance->state))
+	if (states_is_over(instance->state) && instance->state != INSTANCE_CRASHED)
 		return -EHOSTDOWN;
 	while (size) {
 		size_t piece = size < PROTOCOL_CONSOLE_INPUT_MAX ? size : PROTOCOL_CONSOLE_INPUT_MAX;
@@ -126,6 +127,18 @@ static int console_store(struct object *object, const char *data, size_t size)
 		size -= piece;
 	}
 	return 0;
+}
+
+/* crashes */
+static struct object *crashes_at(struct object *object)
+{
+	return crash_set_object(instance_of(object)->crashes);
+}
+
+/* crash: the first report */
+static struct stream *crash_stream(struct object *object)
+{
+	return &instance_of(object)->crash.stream;
 }
 
 /* log */
@@ -223,6 +236,10 @@ const struct control instance_controls[] = {
 	{ .name = "console.follow", .mode = S_IFREG | 0400, .feature = POOLFS_FEATURE_CONSOLE,
 	  .stream = console_stream, .flags = CONTROL_WAITS | CONTROL_UNLISTED, .ops = &stream_ops },
 	{ .name = "ctl", .mode = S_IFREG | 0600, .show = ctl_show, .store = ctl_store },
+	{ .name = "crash", .mode = S_IFREG | 0400, .feature = POOLFS_FEATURE_CONSOLE,
+	  .stream = crash_stream, .ops = &stream_ops },
+	{ .name = "crashes", .mode = S_IFDIR | 0700, .feature = POOLFS_FEATURE_CONSOLE,
+	  .at = crashes_at },
 	{ .name = "log", .mode = S_IFREG | 0400, .stream = log_stream, .ops = &stream_ops },
 	{ 0 }
 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What stands behind the kernel's node ids. An object is the mount, a pool, an
- * instance, a run, a directory of forwards, a forward, or a file of a guest; each has a slot in one table. A node id is
+ * instance, a run, a directory of forwards, a forward, a directory of reports of crashes, a report,
+ * or a file of a guest; each has a slot in one table. A node id is
  *
  *   generation << 32 | slot << 8 | file
  *
@@ -18,7 +19,7 @@
 #include <stdint.h>
 
 enum object_type { OBJECT_MOUNT, OBJECT_POOL, OBJECT_INSTANCE, OBJECT_RUN, OBJECT_FORWARDS,
-	OBJECT_FORWARD, OBJECT_FILE };
+	OBJECT_FORWARD, OBJECT_CRASHES, OBJECT_CRASH, OBJECT_FILE };
 
 #define OBJECT_SELF 1u		/* the object itself */
 #define OBJECT_CONTROLS 2u	/* its first control file */

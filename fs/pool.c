@@ -149,7 +149,7 @@ static int pool_mkdir(struct object *object, const char *name, const struct requ
 }
 
 /* Takes an instance's name away and destroys it in the background. */
-static void drop(struct pool *pool, struct instance *instance)
+void pool_drop(struct pool *pool, struct instance *instance)
 {
 	TAILQ_REMOVE(&pool->instances, instance, entry);
 	pool->count--;
@@ -164,7 +164,7 @@ static int pool_rmdir(struct object *object, const char *name)
 
 	if (!instance)
 		return control_lookup(object, name) ? -ENOTDIR : -ENOENT;
-	drop(pool, instance);
+	pool_drop(pool, instance);
 	return 0;
 }
 
@@ -221,7 +221,7 @@ void pool_stop(struct pool *pool)
 	struct instance *instance;
 
 	while ((instance = TAILQ_FIRST(&pool->instances)))
-		drop(pool, instance);
+		pool_drop(pool, instance);
 }
 
 /* The pool as an object. */

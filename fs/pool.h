@@ -15,6 +15,9 @@ struct pool;
 extern const struct directory pool_directory;
 
 struct pool *pool_new(struct mount *mount, const struct config_pool *config);
+/* Takes an instance's name away and destroys it in the background, as rmdir does. */
+struct instance;
+void pool_drop(struct pool *pool, struct instance *instance);
 /* Begins to destroy every instance. */
 void pool_stop(struct pool *pool);
 

@@ -14,6 +14,7 @@
  *   console, log    spools (spool.h) that the shim writes and the daemon reads
  *   run.N.output, run.N.stdout, run.N.stderr, run.N.transcript
  *                   spools of run N; made at the first byte
+ *   crash.N         the N-th report of a crash, a spool that does not grow any more
  *   anything else   belongs to the backend
  *
  * Command line of the shim: poolfs-shim DIRECTORY, with the listening socket as
@@ -22,7 +23,7 @@
  * FRAME_STOP, when the machine is gone; the daemon then removes the directory.
  *
  * Each frame is a header and `size` bytes. Both ends first send FRAME_HELLO; after
- * it the shim tells all it knows: STATE, STATUS, SPOOL of console and log, RUN_STATE
+ * it the shim tells all it knows: STATE, STATUS, SPOOL of console and log, CRASH, RUN_STATE
  * and SPOOL of each run that was not forgotten, and FORWARD_STATE of each forward; then
  * the changes as they come. Notices of one stream are joined: the newest tells all. The daemon ends a
  * connection, and the shim with it, that breaks a rule of this page; a shim ends the
@@ -95,12 +96,21 @@ enum frame_type {
 	FRAME_FILE_REPLY,	/* id: the request. struct file_reply (files.h), data */
 	FRAME_RUN_INPUT_TAKEN,	/* id: the run. struct frame_run_taken */
 	FRAME_FORWARD_STATE,	/* id: the forward. struct frame_forward_state, name, text */
+	FRAME_CRASH,		/* id: the report's number, from 1 on without a gap. struct
+				   frame_crash, then its title: one line, escaped. Sent when the
+				   report is complete, and before a state that follows from it */
 };
 
 #define PROTOCOL_CONSOLE_INPUT_MAX 65536u
 /* Longest payload of FRAME_STATUS, and longest reason in FRAME_STATE. */
 #define PROTOCOL_STATUS_MAX 4096u
 #define PROTOCOL_REASON_MAX 8192u
+
+/* Reports that are kept of one instance; later ones are not looked for. */
+#define PROTOCOL_CRASHES_MAX 64u
+/* Longest report, with its title, and longest title, in bytes. */
+#define PROTOCOL_CRASH_MAX 2097152u
+#define PROTOCOL_TITLE_MAX 240u
 
 struct frame_hello {
 	uint32_t version;	/* PROTOCOL_VERSION */
@@ -206,6 +216,14 @@ enum instance_state {
 	INSTANCE_FAILED,	/* the boot failed */
 	INSTANCE_CLOSING,	/* being destroyed */
 	INSTANCE_STATES
+};
+
+/* A report of a crash, in the spool crash.N: its title, an empty line, and lines of the console, all
+ * escaped. */
+struct frame_crash {
+	uint64_t size;		/* bytes of the spool, from 0 on; 0: it could not be written */
+	uint32_t fatal;		/* 1: the kernel does not go on; 0: it found something wrong */
+	uint32_t reserved;	/* 0 */
 };
 
 struct frame_state {

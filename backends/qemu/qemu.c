@@ -188,6 +188,14 @@ static void on_shutdown(struct qemu *qemu, const json_t *about)
 		child_stop(qemu->child, 0, SHUTDOWN_MS);
 }
 
+/* The guest's kernel says so itself. What it printed before has arrived, and comes first. */
+static void on_panicked(struct qemu *qemu)
+{
+	if (qemu->console)
+		peer_drain(qemu->console);
+	ended(qemu, POOLFS_ENDED_CRASHED, "the guest's kernel panicked");
+}
+
 /* Why the machine is stopped. */
 static void on_status(void *data, int result, const json_t *value, const char *reason)
 {
@@ -213,7 +221,7 @@ static void on_event(void *data, const char *name, const json_t *about)
 	if (strcmp(name, "SHUTDOWN") == 0)
 		on_shutdown(qemu, about);
 	else if (strcmp(name, "GUEST_PANICKED") == 0)
-		ended(qemu, POOLFS_ENDED_CRASHED, "the guest's kernel panicked");
+		on_panicked(qemu);
 	else if (strcmp(name, "STOP") == 0)
 		qmp_call(qemu->qmp, "query-status", NULL, on_status, qemu);
 }

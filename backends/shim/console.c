@@ -7,9 +7,6 @@
 
 #define RETRY_MS 20
 
-/* What Linux prints when it can not go on (kernel/panic.c). */
-static const char panic_text[] = "Kernel panic - not syncing";
-
 /* Prepares the console, whose file is there from the beginning. */
 void console_init(struct shim *shim)
 {
@@ -20,15 +17,6 @@ void console_init(struct shim *shim)
 	sink_make(&console->spool);
 	console->filtered = poolfs_number(shim->setup.values, "console_filter");
 	uv_timer_init(shim->loop, &console->retry);
-}
-
-/* Looks at one complete line. */
-static void console_line(void *data, const char *text)
-{
-	const char *found = strstr(text, panic_text);
-
-	if (found)
-		life_panicked(data, found);
 }
 
 /* Keeps bytes for those who read them. */
@@ -61,7 +49,8 @@ void console_output(struct shim *shim, const void *data, size_t size)
 		console_keep_filtered(shim, data, size);
 	else
 		console_keep(shim, data, size);
-	lines_feed(&shim->console.lines, data, size, console_line, shim);
+	lines_feed(&shim->console.lines, data, size);
+	crashes_feed(shim, data, size);
 }
 
 /* Gives the backend what waits, and tries again soon with what it does not take. */

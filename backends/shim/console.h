@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The machine's console: kept in a spool, watched for kernel panics, typed into. */
+/* The machine's console: kept in a spool, looked at for crashes, typed into. */
 #ifndef SHIM_CONSOLE_H
 #define SHIM_CONSOLE_H
 

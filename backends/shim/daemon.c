@@ -38,6 +38,7 @@ static int take_hello(struct shim *shim, uint64_t id, const void *payload, size_
 	status_tell(shim, true);
 	sink_tell(&shim->console.spool, true);
 	sink_tell(&shim->journal.spool, true);
+	crashes_tell_all(shim);
 	commands_tell_all(shim);
 	forwards_tell(shim, true);
 	return 0;

@@ -4,8 +4,8 @@
  *                   \________________/ \--> stopped, crashed
  *
  * failed, stopped and crashed are final. What a backend reports from within a call (the machine
- * ended, a panic on the console) is kept, and looked at on the loop's next turn: nothing is torn
- * down under a backend, and a panic that came with the end wins over it.
+ * ended, a crash on the console) is kept, and looked at on the loop's next turn: nothing is torn
+ * down under a backend, and a crash that came with the end wins over it.
  *
  * The end of the machine is one path, taken after a failed boot and at FRAME_STOP: cancel start
  * if need be, then stop. Only FRAME_STOP goes on to close and to the end of the process.
@@ -152,12 +152,17 @@ static void life_connect(struct shim *shim)
 	shim->setup.transport->connect(life->transport, &address);
 }
 
-/* The next attempt is due, or it turned out that there is none. */
+/* The next attempt is due, or it turned out that there is none. A crash that is being reported says
+ * more of the machine than the connection's end. */
 static void life_retry(uv_timer_t *timer)
 {
 	struct shim *shim = timer->data;
 	struct life *life = &shim->life;
 
+	if (crashes_pending(shim) || life->crash) {
+		uv_timer_start(timer, life_retry, LIFE_LOST_RETRY_MS, 0);
+		return;
+	}
 	if (life->state == INSTANCE_BOOTING && life->hopeless) {
 		char *text = memory_format("the login failed: %s", life->trouble);
 		life_fail(shim, text);
@@ -312,10 +317,15 @@ static void life_news(uv_timer_t *timer)
 {
 	struct shim *shim = timer->data;
 	struct life *life = &shim->life;
-	bool crashed = life->panic || life->how == POOLFS_ENDED_CRASHED;
-	const char *reason = life->panic ? life->panic : life->ended;
 
-	if (life->ended && (life->panic || life_is_over(shim)))
+	/* What the console told before the end comes first. */
+	if (life->ended)
+		crashes_end(shim);
+	uv_timer_stop(timer);
+	bool crashed = life->crash || life->how == POOLFS_ENDED_CRASHED;
+	const char *reason = life->crash ? life->crash : life->ended;
+
+	if (life->ended && (life->crash || life_is_over(shim)))
 		journal_printf(shim, "the machine ended: %s", life->ended);
 	if (life_is_over(shim))
 		;
@@ -323,17 +333,17 @@ static void life_news(uv_timer_t *timer)
 		life_fail(shim, reason);
 	else
 		life_gone(shim, crashed ? INSTANCE_CRASHED : INSTANCE_STOPPED, reason);
-	free(life->panic);
+	free(life->crash);
 	free(life->ended);
-	life->panic = life->ended = NULL;
+	life->crash = life->ended = NULL;
 }
 
-/* A panic was seen. */
-void life_panicked(struct shim *shim, const char *text)
+/* A crash was seen. */
+void life_crashed(struct shim *shim, const char *title)
 {
-	if (shim->life.panic || life_is_over(shim))
+	if (shim->life.crash || life_is_over(shim))
 		return;
-	shim->life.panic = memory_string(text);
+	shim->life.crash = memory_string(title);
 	uv_timer_start(&shim->life.news, life_news, 0, 0);
 }
 
@@ -485,6 +495,6 @@ void life_close(struct shim *shim)
 	uv_close((uv_handle_t *)&life->news, NULL);
 	free(life->reason);
 	free(life->trouble);
-	free(life->panic);
+	free(life->crash);
 	free(life->ended);
 }

@@ -41,7 +41,7 @@ struct life {
 	uv_timer_t boot;		/* the boot takes too long */
 	uv_timer_t retry;		/* connect again */
 	uv_timer_t news;		/* what a backend reported is looked at, outside its call */
-	char *panic, *ended;		/* the news: the console's line, the backend's reason */
+	char *crash, *ended;		/* the news: the report's title, the backend's reason */
 	enum poolfs_ending how;
 	enum life_end end;
 	bool stopping;			/* FRAME_STOP came */
@@ -65,8 +65,8 @@ bool life_is_up(const struct shim *shim);
 /* The machine is gone or going, and does not come back. */
 bool life_is_over(const struct shim *shim);
 
-/* The console says that the kernel panicked; text is the line from there on. */
-void life_panicked(struct shim *shim, const char *text);
+/* The console shows a crash. */
+void life_crashed(struct shim *shim, const char *title);
 /* The backend says that the machine ended. */
 void life_ended(struct shim *shim, enum poolfs_ending how, const char *reason);
 

@@ -26,8 +26,7 @@ static void lines_end(struct lines *lines)
 }
 
 /* Takes bytes. */
-void lines_feed(struct lines *lines, const void *bytes, size_t size,
-	void (*line)(void *data, const char *text), void *data)
+void lines_feed(struct lines *lines, const void *bytes, size_t size)
 {
 	const char *at = bytes, *end = at + size;
 
@@ -37,7 +36,6 @@ void lines_feed(struct lines *lines, const void *bytes, size_t size,
 		if (!newline)
 			break;
 		lines_end(lines);
-		line(data, lines->line);
 		at = newline + 1;
 	}
 }

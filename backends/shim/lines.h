@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Looks at a console line by line: tells each complete line once, and remembers the
- * last ones. The bytes come in any pieces. Carriage returns are left out, a NUL
+ * Remembers a console's last lines. The bytes come in any pieces. Carriage returns are left out, a NUL
  * becomes a space, and what is longer than LINES_SIZE is cut. No I/O, fixed memory.
  */
 #ifndef SHIM_LINES_H
@@ -22,9 +21,8 @@ struct lines {
 	unsigned long count;
 };
 
-/* Zeroed memory is an empty object. line(data, text) is called for each line that is complete. */
-void lines_feed(struct lines *lines, const void *bytes, size_t size,
-	void (*line)(void *data, const char *text), void *data);
+/* Zeroed memory is an empty object. */
+void lines_feed(struct lines *lines, const void *bytes, size_t size);
 
 /* Appends the last lines, the incomplete one as well, each ended by a newline. Not escaped. */
 void lines_tail(const struct lines *lines, struct text *out);

@@ -19,6 +19,7 @@
 
 #include "backends/base/memory.h"
 #include "backends/base/values.h"
+#include "backends/crash/patterns.h"
 #include "backends/kinds.h"
 #include "backends/process/launch.h"
 #include "backends/shim/registry.h"
@@ -33,6 +34,7 @@ struct instance {
 	const struct poolfs_backend *backend;
 	const struct poolfs_key **tables;
 	struct poolfs_values *values;
+	struct patterns *patterns;		/* of crashes */
 };
 
 struct program {
@@ -175,6 +177,18 @@ static int read_instance(struct instance *instance)
 	return result;
 }
 
+/* Reads what a crash looks like. */
+static int read_patterns(struct instance *instance)
+{
+	struct poolfs_err err = { "" };
+	char *fallback = patterns_default();
+	int result = patterns_load(poolfs_string(instance->values, "crash_patterns"), fallback,
+		&instance->patterns, &err);
+
+	free(fallback);
+	return result < 0 ? complain("crash patterns", err.text) : 0;
+}
+
 /* SIGTERM is the same as FRAME_STOP. */
 static void on_term(uv_signal_t *handle, int number)
 {
@@ -200,6 +214,7 @@ static int run(const struct instance *instance, const char *directory, int dirfd
 		.backend = instance->backend,
 		.transport = &ssh_transport,
 		.values = instance->values,
+		.patterns = instance->patterns,
 		.name = instance->name,
 		.directory = directory,
 		.dirfd = dirfd,
@@ -234,7 +249,10 @@ static int serve(const char *name)
 	if (result == 0)
 		result = read_instance(&instance);
 	if (result == 0)
+		result = read_patterns(&instance);
+	if (result == 0)
 		result = run(&instance, directory, fd);
+	patterns_free(instance.patterns);
 	values_free(instance.values);
 	free(instance.tables);
 	free(instance.name);

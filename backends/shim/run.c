@@ -233,6 +233,11 @@ static void run_over(void *data, enum run_state state, int status)
 
 	run->handle = NULL;
 	state = limits_state(run, state, &status);
+	/* What a crashed machine said last of a command is worth nothing. */
+	if (crashes_pending(run->shim)) {
+		state = RUN_LOST;
+		status = 255;
+	}
 	run_change(run, state, status);
 	if (run->forgotten)
 		commands_free(run);

@@ -33,6 +33,7 @@ struct shim *shim_new(struct uv_loop_s *loop, const struct shim_setup *setup)
 	uv_prepare_start(&shim->flush, shim_flush);
 	journal_init(shim);
 	console_init(shim);
+	crashes_init(shim);
 	commands_init(shim);
 	requests_init(shim);
 	forwards_init(shim);
@@ -55,6 +56,7 @@ void shim_close(struct shim *shim)
 	life_close(shim);
 	forwards_close(shim);
 	console_close(shim);
+	crashes_close(shim);
 	commands_done(shim);
 	status_done(&shim->status);
 	sink_finish(&shim->journal.spool);

@@ -11,6 +11,7 @@
 
 #include "backends/backend.h"
 #include "backends/shim/console.h"
+#include "backends/shim/crashes.h"
 #include "backends/shim/daemon.h"
 #include "backends/shim/door.h"
 #include "backends/shim/forwards.h"
@@ -26,8 +27,9 @@
 struct shim_setup {
 	const struct poolfs_backend *backend;
 	const struct transport_ops *transport;
-	/* Keys that are used here: boot_timeout, console_limit, output_limit. */
+	/* Keys that are used here: boot_timeout, console_limit, output_limit, crash_on. */
 	const struct poolfs_values *values;
+	const struct patterns *patterns; /* of crashes; NULL: none are looked for */
 	const char *name;		/* POOL/NAME */
 	const char *directory;		/* absolute */
 	int dirfd;			/* the directory; stays the caller's */
@@ -48,6 +50,7 @@ struct shim {
 	struct journal journal;
 	struct status status;
 	struct console console;
+	struct crashes crashes;
 	struct life life;
 	struct commands commands;
 	struct requests requests;

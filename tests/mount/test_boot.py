@@ -56,7 +56,7 @@ class Failures(harness.GuestTest):
     def test_panic(self):
         instance = self.fail_to_boot("noinit")
         error = text(instance / "error")
-        self.assertIn("Kernel panic - not syncing", error.splitlines()[0])
+        self.assertIn("kernel panic: ", error.splitlines()[0])
         self.assertIn("The console's last lines:\n", error)
         self.assertIn("Kernel panic", error.split("last lines:")[1])
 

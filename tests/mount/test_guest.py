@@ -192,7 +192,7 @@ class Guests(harness.GuestTest):
         write(instance / "files/go", "")
         wait_for(lambda: text(instance / "state") == "crashed\n", "state crashed")
         error = text(instance / "error")
-        self.assertIn("Kernel panic - not syncing", error.splitlines()[0])
+        self.assertIn("kernel panic: sysrq triggered crash", error.splitlines()[0])
         self.assertIn("\nThe console's last lines:\n", error)
         self.assertLessEqual(len(error.splitlines()), 22)
         self.assert_lost(run)

@@ -26,6 +26,7 @@
 #include "backends/base/memory.h"
 #include "backends/base/text.h"
 #include "backends/base/values.h"
+#include "backends/crash/patterns.h"
 #include "backends/protocol/frame.h"
 #include "backends/protocol/spool.h"
 #include "backends/shim/shim.h"
@@ -64,6 +65,7 @@ struct fake {
 	struct poolfs_op *start, *stop;	/* not completed yet */
 	bool open_fails, start_hangs, ignores_cancel, stop_hangs;
 	int opens, closes, starts, stops, cancels;
+	const char *crash_on;		/* the key; NULL: any */
 	char typed[100000];
 	int typed_size, room;		/* room: what the console still takes */
 
@@ -90,6 +92,7 @@ struct peer {
 	struct frame_spool spools[RUNS][SPOOL_KINDS];	/* of run N, or 0 */
 	struct frame_run_state runs[RUNS];
 	int notices;
+	unsigned crashes;		/* the last one's number */
 };
 
 static uv_loop_t loop;
@@ -97,6 +100,7 @@ static struct fake fake;
 static struct peer peer;
 static struct shim *shim;
 static struct poolfs_values *values;
+static struct patterns *patterns;
 static char directory[64];
 static int dir;
 static bool done, done_clean;
@@ -240,6 +244,12 @@ static int peer_frame(void *data, const struct frame_header *header, const void 
 		const struct frame_run_taken *taken = payload;
 		assert_int_equal(header->size, sizeof(*taken));
 		text_printf(&peer.log, " taken %u %u", taken->bytes, taken->closed);
+	} else if (header->type == FRAME_CRASH) {
+		const struct frame_crash *crash = payload;
+		assert_true(header->size > sizeof(*crash) && header->id > 0);
+		peer.crashes = (unsigned)header->id;
+		text_printf(&peer.log, " crash %u %u %.*s", (unsigned)crash->size, crash->fatal,
+			(int)(header->size - sizeof(*crash)), (const char *)(crash + 1));
 	} else if (header->type == FRAME_STATUS) {
 		text_printf(&peer.log, " status ");
 		text_append(&peer.log, payload, header->size);
@@ -313,6 +323,7 @@ static const struct poolfs_key fake_keys[] = {
 	{ .name = "console_limit", .type = POOLFS_SIZE },
 	{ .name = "console_filter", .type = POOLFS_BOOL },
 	{ .name = "output_limit", .type = POOLFS_SIZE },
+	{ .name = "crash_on", .type = POOLFS_STRING },
 	{ 0 }
 };
 
@@ -354,6 +365,9 @@ static inline void instance_begin(const char *boot_timeout)
 	values_set(values, "console_limit", "64K", "/", NULL);
 	values_set(values, "console_filter", "no", "/", NULL);
 	values_set(values, "output_limit", "64K", "/", NULL);
+	values_set(values, "crash_on", fake.crash_on ? fake.crash_on : "any", "/", NULL);
+	assert_int_equal(patterns_load(TEST_PATTERNS, NULL, &patterns, NULL), 0);
+	setup.patterns = patterns;
 	setup.listener = instance_listen();
 	setup.dirfd = dir;
 	setup.values = values;
@@ -386,6 +400,8 @@ static inline int instance_tear_down(void **state)
 	uv_run(&loop, UV_RUN_DEFAULT);
 	shim_free(shim);
 	values_free(values);
+	patterns_free(patterns);
+	patterns = NULL;
 	for (int i = 0; i < fake.run_count; i++) {
 		free(fake.runs[i].text);
 		free(fake.runs[i].environment);

@@ -55,15 +55,14 @@ static void a_panic_fails_the_boot_at_once(void **state)
 	AWAIT(fake.connects == 1);
 	for (int i = 0; i < 30; i++)
 		console("line\r\n");
-	console("[    1.0] Kernel pa");
+	console("[    1.000000] Kernel pa");
 	console("nic - not syn");
 	console("cing: VFS: no root\r");
 	AWAIT(peer.spools[0][SPOOL_CONSOLE].end > 200);
 	assert_int_equal(peer.state, INSTANCE_BOOTING);
-	console("\nmore");
+	console("\n---[ end Kernel panic - not syncing: VFS: no root ]---\nmore");
 	AWAIT(peer.state == INSTANCE_FAILED);
-	assert_ptr_equal(peer.text,
-		strstr(peer.text, "Kernel panic - not syncing: VFS: no root\n"));
+	assert_ptr_equal(peer.text, strstr(peer.text, "kernel panic: VFS: no root\n"));
 	int lines = 0;
 	for (char *at = peer.text; *at; at++)
 		lines += *at == '\n';
@@ -195,10 +194,10 @@ static void a_panic_beats_the_end_that_comes_with_it(void **state)
 {
 	instance_ready();
 	poolfs_machine_ended(fake.machine, POOLFS_ENDED_STOPPED, "powered off");
-	console("x Kernel panic - not syncing: Fatal exception\r\r\n");
+	console("# Kernel panic - not syncing: Fatal exception\r\r\n");
 	AWAIT(peer.state == INSTANCE_CRASHED);
-	assert_string_equal(peer.text, "Kernel panic - not syncing: Fatal exception\n"
-		"The console's last lines:\nx Kernel panic - not syncing: Fatal exception\n");
+	assert_string_equal(peer.text, "kernel panic: Fatal exception\n"
+		"The console's last lines:\n# Kernel panic - not syncing: Fatal exception\n");
 }
 
 static void a_backend_that_tells_of_a_crash(void **state)

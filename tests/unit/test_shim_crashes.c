@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/* What the shim's core makes of crashes on the console. */
+#include "tests/unit/shim_fake.h"
+
+#define WARNING(name) "WARNING: CPU: 0 PID: 1 at a.c:1 " name "+0x1/0x2\n"
+#define END "---[ end trace 0000000000000000 ]---\n"
+#define PANIC "Kernel panic - not syncing: test\n"
+#define LAST "---[ end Kernel panic - not syncing: test ]---\n"
+
+static void console(const char *text)
+{
+	poolfs_machine_console(fake.machine, text, strlen(text));
+}
+
+static void start_run(uint64_t id)
+{
+	send_frame(FRAME_RUN, id, "x", 1);
+	AWAIT(fake.run_count > 0);
+	fake.runs[fake.run_count - 1].events->started(fake.runs[fake.run_count - 1].data);
+	AWAIT(peer.runs[id].state == RUN_RUNNING);
+}
+
+static void a_report_makes_it_crashed(void **state)
+{
+	instance_ready();
+	start_run(1);
+	console("[    1.000000] before\r\n[    1.000001] " WARNING("slot_a"));
+	assert_true(crashes_pending(shim));
+	console("[    1.000002] " END "after\n");
+	AWAIT(peer.state == INSTANCE_CRASHED);
+	assert_ptr_equal(strstr(peer.text, "WARNING in slot_a\n"), peer.text);
+	assert_int_equal(peer.crashes, 1);
+	assert_string_equal(spool_text("crash.1", NULL), "WARNING in slot_a\n\n"
+		"[    1.000000] before\n[    1.000001] " WARNING("slot_a")
+		"[    1.000002] " END);
+	char expected[64];
+	snprintf(expected, sizeof(expected), " crash %zu 0 WARNING in slot_a\n",
+		strlen(spool_text("crash.1", NULL)));
+	assert_true(peer_saw(expected));
+	AWAIT(peer.runs[1].state == RUN_LOST);
+	assert_int_equal(peer.runs[1].status, 255);
+	/* The report comes before the state, and the state before the run's end. */
+	assert_true(strstr(peer.log.data, " crash ") < strstr(peer.log.data, " state 3"));
+	/* The machine goes on, and may crash again. */
+	assert_int_equal(fake.stops, 0);
+	console(PANIC LAST);
+	AWAIT(peer.crashes == 2);
+	assert_int_equal(peer.state, INSTANCE_CRASHED);
+	assert_ptr_equal(strstr(spool_text("crash.2", NULL), "kernel panic: test\n\nafter\n"),
+		spool_text("crash.2", NULL));
+	/* The next daemon hears of both. */
+	peer_open();
+	AWAIT(peer.crashes == 2);
+	assert_true(peer_saw(" 1 crash ") && peer_saw(" 2 crash "));
+}
+
+static void a_quiet_console_ends_the_report(void **state)
+{
+	instance_ready();
+	console(PANIC "Call Trace:\n");
+	uint64_t begun = uv_hrtime();
+	AWAIT(peer.state == INSTANCE_CRASHED);
+	assert_true(uv_hrtime() - begun > (CRASHES_QUIET_MS - 100) * 1000000ull);
+	assert_string_equal(spool_text("crash.1", NULL),
+		"kernel panic: test\n\n" PANIC "Call Trace:\n");
+}
+
+static void a_crash_beats_the_exit_status(void **state)
+{
+	instance_ready();
+	start_run(1);
+	console(WARNING("slot_a"));
+	fake.runs[0].over = true;
+	fake.runs[0].events->ended(fake.runs[0].data, RUN_EXITED, 0);
+	AWAIT(peer.runs[1].state > RUN_RUNNING);
+	assert_int_equal(peer.runs[1].state, RUN_LOST);
+	assert_int_equal(peer.runs[1].status, 255);
+	AWAIT(peer.state == INSTANCE_CRASHED);
+}
+
+static void a_crash_beats_a_lost_connection(void **state)
+{
+	instance_ready();
+	fake.plans[1] = PLAN_DOWN;
+	console(WARNING("slot_a"));
+	fake.events->down(fake.data, false, "reset by peer");
+	AWAIT(peer.state != INSTANCE_READY);
+	assert_int_equal(peer.state, INSTANCE_CRASHED);
+	assert_false(peer_saw(" state 5"));
+}
+
+static void the_machines_end_completes_the_report(void **state)
+{
+	instance_ready();
+	console(PANIC "[    1.000000] Kernel Offset: 0");
+	poolfs_machine_ended(fake.machine, POOLFS_ENDED_STOPPED, "reset");
+	AWAIT(peer.state == INSTANCE_CRASHED);
+	assert_string_equal(spool_text("crash.1", NULL),
+		"kernel panic: test\n\n" PANIC "[    1.000000] Kernel Offset: 0\n");
+	assert_non_null(strstr(spool_text("log", NULL), "the machine ended: reset"));
+}
+
+static void warnings_do_not_end_a_boot(void **state)
+{
+	fake.plans[0] = PLAN_HANG;
+	instance_begin("1000");
+	AWAIT(fake.connects == 1);
+	console(WARNING("slot_a") END "\nx\n");
+	AWAIT(peer.crashes == 1);
+	assert_int_equal(peer.state, INSTANCE_BOOTING);
+	fake.events->up(fake.data);
+	AWAIT(peer.state == INSTANCE_READY);
+}
+
+static void only_what_counts_makes_it_crashed(void **state)
+{
+	fake.crash_on = "fatal";
+	instance_ready();
+	start_run(1);
+	console(WARNING("slot_a") END "x\n");
+	AWAIT(peer.crashes == 1);
+	fake.runs[0].over = true;
+	fake.runs[0].events->ended(fake.runs[0].data, RUN_EXITED, 7);
+	AWAIT(peer.runs[1].state > RUN_RUNNING);
+	assert_int_equal(peer.runs[1].status, 7);
+	assert_int_equal(peer.state, INSTANCE_READY);
+	/* One that becomes worse does. */
+	console(WARNING("slot_b") PANIC LAST);
+	AWAIT(peer.state == INSTANCE_CRASHED);
+	assert_non_null(strstr(peer.log.data, " 1 WARNING in slot_b\n"));
+}
+
+static void never_is_never(void **state)
+{
+	fake.crash_on = "never";
+	instance_ready();
+	console(PANIC LAST);
+	AWAIT(peer.crashes == 1);
+	start_run(1);
+	assert_int_equal(peer.state, INSTANCE_READY);
+}
+
+static void there_are_only_so_many(void **state)
+{
+	fake.crash_on = "never";
+	instance_ready();
+	for (unsigned i = 0; i < PROTOCOL_CRASHES_MAX + 2; i++)
+		console(WARNING("slot_a") END "x\n");
+	AWAIT(peer.crashes == PROTOCOL_CRASHES_MAX);
+	assert_non_null(strstr(spool_text("log", NULL), "not looked at any more"));
+	assert_int_not_equal(faccessat(dir, "crash.65", F_OK, 0), 0);
+}
+
+#define shim_test(f) cmocka_unit_test_setup_teardown(f, instance_set_up, instance_tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		shim_test(a_report_makes_it_crashed),
+		shim_test(a_quiet_console_ends_the_report),
+		shim_test(a_crash_beats_the_exit_status),
+		shim_test(a_crash_beats_a_lost_connection),
+		shim_test(the_machines_end_completes_the_report),
+		shim_test(warnings_do_not_end_a_boot),
+		shim_test(only_what_counts_makes_it_crashed),
+		shim_test(never_is_never),
+		shim_test(there_are_only_so_many),
+	};
+
+	uv_loop_init(&loop);
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+	return uv_loop_close(&loop) < 0 ? 1 : failed;
+}
