@@ -143,14 +143,14 @@ class OneAfterAnother(runs.HostRuns):
         os.environ["ASAN_OPTIONS"] = "detect_leaks=1:quarantine_size_mb=1"
         return super().configure()
 
-    def server(self):
+    def server_process(self):
         """The server's process for our connection: of ours, the one that has commands."""
         return next(pid for pid in runs.local_processes("sshd: ")
                     if runs.parent(pid) == self.sshd.pid())
 
     def state(self):
         """Descriptors of daemon, shim and server; processes of shim and server; memory."""
-        pids = (self.mount.process.pid, self.mount.shim_pid("host", "a"), self.server())
+        pids = (self.mount.process.pid, self.mount.shim_pid("host", "a"), self.server_process())
         return ([len(os.listdir(f"/proc/{pid}/fd")) for pid in pids],
                 [len(children(pid)) for pid in pids], sum(resident(pid) for pid in pids[:2]))
 
