@@ -99,6 +99,8 @@ const char *const *poolfs_words(const struct poolfs_values *values, const char *
 #define POOLFS_FEATURE_OUTLIVES 2u	/* the machine goes on without the instance: commands that still
 					   run are killed before the instance goes */
 #define POOLFS_FEATURE_FORWARD 4u	/* `forward` and `expose`: its transport has forwards */
+#define POOLFS_FEATURE_SYSRQ 8u		/* verb `sysrq` of ctl, and on_crash_sysrq: .sysrq is there */
+#define POOLFS_FEATURE_NMI 16u		/* verb `nmi` of ctl: .nmi is there */
 
 struct poolfs_kind {
 	uint32_t abi;			/* POOLFS_ABI */
@@ -191,6 +193,12 @@ struct poolfs_backend {
 	/* Types into the console. Returns how many bytes were taken (fewer when it is not reading;
 	 * 0 is possible), or a negative errno. NULL: `console` is read-only. */
 	int (*console_write)(void *state, const void *data, size_t size);
+	/* Gives the guest's kernel the magic SysRq key (Linux, admin-guide/sysrq.rst): key is a digit or
+	 * a small letter. 0, or a negative errno when it cannot be given; what turns out later goes to
+	 * the log. NULL: there is no way. */
+	int (*sysrq)(void *state, char key);
+	/* A non-maskable interrupt for the guest, likewise. */
+	int (*nmi)(void *state);
 };
 
 #endif

@@ -83,6 +83,10 @@ const struct poolfs_key kinds_pool_keys[] = {
 	  .fallback = "keep",
 	  .help = "What becomes of a crashed instance: keep leaves it to be looked at; destroy ends "
 		  "it as rmdir does." },
+	{ .name = "on_crash_sysrq",
+	  .type = POOLFS_STRING,
+	  .help = "SysRq keys, such as \"wt\", that a crashed machine gets before its report is "
+		  "complete, which then holds what it prints. For kinds that have the verb sysrq." },
 	{ .name = "crash_patterns",
 	  .type = POOLFS_PATH,
 	  .flags = POOLFS_KEY_EXISTS,

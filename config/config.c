@@ -25,6 +25,9 @@ static const char *const taken[] = { "README", "version", "status", "status.json
 static const struct poolfs_key *const daemon_tables[] = { config_keys, NULL };
 static const struct poolfs_key *const common_tables[] = { kinds_pool_keys, NULL };
 
+/* So many keys of on_crash_sysrq at most. */
+#define SYSRQ_MAX 16
+
 /* A file on its way to a configuration. */
 struct loader {
 	struct config *config;
@@ -149,6 +152,25 @@ static void check_kind(struct job *job)
 		err.text);
 }
 
+/* SysRq keys are digits and small letters, and few. */
+static void check_sysrq(struct job *job)
+{
+	bool set = values_key(job->values, "on_crash_sysrq") &&
+		poolfs_has(job->values, "on_crash_sysrq");
+	const char *keys = set ? poolfs_string(job->values, "on_crash_sysrq") : "";
+	const char *wrong = NULL;
+
+	if (strspn(keys, "0123456789abcdefghijklmnopqrstuvwxyz") != strlen(keys))
+		wrong = "SysRq keys are digits and small letters, as in \"wl\"";
+	else if (strlen(keys) > SYSRQ_MAX)
+		wrong = "these are too many keys; a few do, such as \"wl\"";
+	else if (set && !(job->kind->features & POOLFS_FEATURE_SYSRQ))
+		wrong = "this kind of machine takes no SysRq: leave the key out";
+	if (wrong)
+		complaints_add(&job->loader->complaints,
+			section_line(job->section, "on_crash_sysrq"), "on_crash_sysrq", "%s", wrong);
+}
+
 /* Reads a pool's patterns, whose mistakes would else be met in every instance. */
 static void check_patterns(struct job *job)
 {
@@ -179,8 +201,10 @@ static struct poolfs_values *read_values(struct job *job, const struct poolfs_ke
 		set_item(job, &job->section->items[i]);
 	values_defaults(job->values, job->loader->directory);
 	values_each(job->values, check_value, job);
-	if (job->kind && job->loader->complaints.count == before)
+	if (job->kind && job->loader->complaints.count == before) {
 		check_patterns(job);
+		check_sysrq(job);
+	}
 	if (job->loader->complaints.count == before)
 		check_kind(job);
 	return job->values;

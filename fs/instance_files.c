@@ -2,6 +2,7 @@
 /* The control files of an instance: one function for each, and the table. */
 #include "fs/instance.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -192,10 +193,70 @@ static struct object *expose_at(struct object *object)
 	return forward_set_object(instance_of(object)->forwards[FORWARD_TO_GUEST]);
 }
 
+/* The verbs for the machine: shown, and taken, where its kind has the feature. */
+static const struct {
+	const char *word;
+	uint32_t feature;
+	enum machine_verb verb;
+	bool key;			/* " KEY" follows */
+} machine_verbs[] = {
+	{ "sysrq", POOLFS_FEATURE_SYSRQ, MACHINE_SYSRQ, true },
+	{ "nmi", POOLFS_FEATURE_NMI, MACHINE_NMI, false },
+};
+#define MACHINE_VERBS_COUNT (sizeof(machine_verbs) / sizeof(*machine_verbs))
+
+/* Whether the instance has a verb for the machine. */
+static bool has_verb(struct object *object, size_t index)
+{
+	return instance_directory.features(object) & machine_verbs[index].feature;
+}
+
 /* ctl, read: the verbs */
 static void ctl_show(struct object *object, struct text *text)
 {
 	text_printf(text, "stop\n");
+	for (size_t i = 0; i < MACHINE_VERBS_COUNT; i++)
+		if (has_verb(object, i))
+			text_printf(text, "%s%s\n", machine_verbs[i].word,
+				machine_verbs[i].key ? " KEY" : "");
+}
+
+/* Takes a verb for the machine apart: its index and, where it has one, the key. -EINVAL: it is none. */
+static int find_verb(struct object *object, const char *data, size_t size, char *key)
+{
+	if (size > 0 && data[size - 1] == '\n')
+		size--;
+	for (size_t i = 0; i < MACHINE_VERBS_COUNT; i++) {
+		size_t length = strlen(machine_verbs[i].word), whole = length;
+
+		if (machine_verbs[i].key)
+			whole += 2;
+		if (!has_verb(object, i) || size != whole ||
+			memcmp(data, machine_verbs[i].word, length) != 0)
+			continue;
+		*key = machine_verbs[i].key ? data[length + 1] : 0;
+		if (*key && (data[length] != ' ' || (!islower((unsigned char)*key) &&
+							!isdigit((unsigned char)*key))))
+			return -EINVAL;
+		return (int)i;
+	}
+	return -EINVAL;
+}
+
+/* Does something to the machine. */
+static int tell_machine(struct instance *instance, const char *data, size_t size)
+{
+	char key;
+	int index = find_verb(&instance->object, data, size, &key);
+
+	if (index < 0)
+		return index;
+	if (states_is_over(instance->state) && instance->state != INSTANCE_CRASHED)
+		return -EHOSTDOWN;
+	struct frame_machine frame = { .verb = machine_verbs[index].verb,
+		.key = (unsigned char)key };
+	shim_send(instance->shim, FRAME_MACHINE, 0, &frame, sizeof(frame));
+	return 0;
 }
 
 /* ctl, written: "stop" ends every run */
@@ -205,7 +266,7 @@ static int ctl_store(struct object *object, const char *data, size_t size)
 	struct run *run;
 
 	if (!control_is_word(data, size, "stop"))
-		return -EINVAL;
+		return tell_machine(instance, data, size);
 	TAILQ_FOREACH(run, &instance->runs, entry)
 		run_stop(run);
 	return 0;

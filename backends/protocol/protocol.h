@@ -81,6 +81,7 @@ enum frame_type {
 	FRAME_RUN_EOF,		/* id: the run. The end of its standard input. No payload */
 	FRAME_RUN_SIGNAL,	/* id: the run. struct frame_run_signal: to all of its processes. Before
 				   the start, TERM, KILL and INT end it as RUN_STOPPED, others do nothing */
+	FRAME_MACHINE,		/* struct frame_machine: do this to the machine. Harmless when it is gone */
 	FRAME_RUN_RESIZE,	/* id: the run. struct frame_run_resize: its terminal's new size */
 	FRAME_RUN_KEEP,		/* id: the run. struct frame_run_keep: what its readers did not read yet */
 	FRAME_FORWARD,		/* id: a new forward, not 0. struct frame_forward, name, paths. At most
@@ -115,6 +116,18 @@ enum frame_type {
 struct frame_hello {
 	uint32_t version;	/* PROTOCOL_VERSION */
 	int32_t pid;		/* of the sender */
+};
+
+/* What FRAME_MACHINE asks for; a kind of machine that cannot do it says so in the log. */
+enum machine_verb {
+	MACHINE_SYSRQ,		/* key: a digit or a small letter */
+	MACHINE_NMI,
+	MACHINE_VERBS
+};
+
+struct frame_machine {
+	uint32_t verb;		/* enum machine_verb */
+	uint32_t key;		/* of MACHINE_SYSRQ, else 0 */
 };
 
 /* How a run is to be made. environment: lines KEY=VALUE, each ended by "\n"; a KEY is

@@ -133,7 +133,8 @@ const struct poolfs_kind qemu_kind = {
 	.size = sizeof(struct poolfs_kind),
 	.name = "qemu",
 	.summary = "virtual machines by QEMU, with KVM or by emulation",
-	.features = POOLFS_FEATURE_CONSOLE | POOLFS_FEATURE_FORWARD,
+	.features = POOLFS_FEATURE_CONSOLE | POOLFS_FEATURE_FORWARD |
+		POOLFS_FEATURE_SYSRQ | POOLFS_FEATURE_NMI,
 	.tables = tables,
 	.check = qemu_check,
 };

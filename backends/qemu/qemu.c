@@ -31,6 +31,7 @@
 #include "backends/qemu/peer.h"
 #include "backends/qemu/probe.h"
 #include "backends/qemu/qmp.h"
+#include "backends/qemu/sysrq.h"
 #include "backends/qemu/usernet.h"
 
 /* How long QEMU may take to end when asked to, and when its guest has ended. */
@@ -51,6 +52,7 @@ struct qemu {
 	struct peer *console;
 	struct qmp *qmp;
 	struct knock *knock;
+	struct sysrq *sysrq;		/* NULL: none was asked for yet */
 	bool kvm;
 	bool kvm_is_a_guess;		/* accel = auto: without KVM is fine too */
 	bool sandbox;
@@ -69,6 +71,8 @@ static void close_sockets(struct qemu *qemu)
 {
 	knock_free(qemu->knock);
 	qemu->knock = NULL;
+	sysrq_free(qemu->sysrq);
+	qemu->sysrq = NULL;
 	peer_free(qemu->console);
 	qmp_free(qemu->qmp);
 	qemu->console = NULL;
@@ -311,6 +315,7 @@ static void on_console(void *data, const void *bytes, size_t size)
 	struct qemu *qemu = data;
 
 	poolfs_machine_console(qemu->machine, bytes, size);
+	sysrq_heard(qemu->sysrq);
 }
 
 /* QEMU's end is seen by its exit. */
@@ -549,6 +554,35 @@ static int qemu_console_write(void *state, const void *data, size_t size)
 	return qemu->console ? peer_write(qemu->console, data, size) : -EHOSTDOWN;
 }
 
+/* SysRq on the serial line. */
+static int qemu_sysrq(void *state, char key)
+{
+	struct qemu *qemu = state;
+
+	if (!qemu->qmp || !qemu->console)
+		return -EHOSTDOWN;
+	if (!qemu->sysrq)
+		qemu->sysrq = sysrq_new(qemu->machine, qemu->qmp, qemu->console);
+	return sysrq_add(qemu->sysrq, key);
+}
+
+/* The monitor's answer to an interrupt. */
+static void on_nmi(void *data, int result, const json_t *value, const char *reason)
+{
+	struct qemu *qemu = data;
+
+	if (result < 0)
+		poolfs_machine_log(qemu->machine, "nmi: %s", reason);
+}
+
+/* A non-maskable interrupt. */
+static int qemu_nmi(void *state)
+{
+	struct qemu *qemu = state;
+
+	return qemu->qmp ? qmp_call(qemu->qmp, "inject-nmi", NULL, on_nmi, qemu) : -EHOSTDOWN;
+}
+
 const struct poolfs_backend qemu_backend = {
 	.abi = POOLFS_ABI,
 	.size = sizeof(struct poolfs_backend),
@@ -559,4 +593,6 @@ const struct poolfs_backend qemu_backend = {
 	.stop = qemu_stop,
 	.address = qemu_address,
 	.console_write = qemu_console_write,
+	.sysrq = qemu_sysrq,
+	.nmi = qemu_nmi,
 };

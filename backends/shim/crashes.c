@@ -64,13 +64,25 @@ static bool counts(const struct shim *shim, enum crash_class class)
 		(class == CRASH_FATAL || shim->life.state != INSTANCE_BOOTING);
 }
 
+/* Keeps a report open that the machine is to be asked for more. */
+static void hold(struct shim *shim)
+{
+	struct crashes *crashes = &shim->crashes;
+
+	if (crashes->keys && crashes->fatal)
+		scan_hold(crashes->scan);
+}
+
 /* A report begins. */
 static void on_opened(void *data, enum crash_class class)
 {
 	struct shim *shim = data;
+	struct crashes *crashes = &shim->crashes;
 
-	shim->crashes.fatal = counts(shim, class);
-	shim->crashes.opened = uv_now(shim->loop);
+	crashes->fatal = counts(shim, class);
+	crashes->asked = false;
+	crashes->opened = uv_now(shim->loop);
+	hold(shim);
 }
 
 /* It became worse. */
@@ -79,6 +91,21 @@ static void on_worse(void *data)
 	struct shim *shim = data;
 
 	shim->crashes.fatal = counts(shim, CRASH_FATAL);
+	hold(shim);
+}
+
+/* Asks the machine for more, once for each report. */
+static bool ask(struct shim *shim)
+{
+	struct crashes *crashes = &shim->crashes;
+
+	if (!crashes->keys || !crashes->fatal || crashes->asked)
+		return false;
+	crashes->asked = true;
+	crashes->opened = uv_now(shim->loop);
+	for (const char *key = crashes->keys; *key; key++)
+		life_sysrq(shim, *key);
+	return true;
 }
 
 /* A report is complete. */
@@ -117,6 +144,7 @@ void crashes_init(struct shim *shim)
 	uv_timer_init(shim->loop, &crashes->quiet);
 	crashes->quiet.data = shim;
 	crashes->least = NO_CLASS;
+	crashes->keys = poolfs_string(shim->setup.values, "on_crash_sysrq");
 	for (size_t i = 0; word && i < sizeof(levels) / sizeof(*levels); i++)
 		if (strcmp(levels[i].word, word) == 0)
 			crashes->least = levels[i].least;
@@ -137,11 +165,17 @@ static void stop_when_full(struct shim *shim)
 	crashes->scan = NULL;
 }
 
+static void wait_quiet(struct shim *shim);
+
 /* The console is quiet, or the report is open for too long. */
 static void on_quiet(uv_timer_t *timer)
 {
 	struct shim *shim = timer->data;
 
+	if (ask(shim)) {
+		wait_quiet(shim);
+		return;
+	}
 	scan_close(shim->crashes.scan);
 	stop_when_full(shim);
 }

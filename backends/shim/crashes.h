@@ -2,7 +2,9 @@
 /*
  * Crashes on the machine's console: each report is kept in a spool of its own, told to the
  * daemon, and, where the key crash_on says so, makes the instance crashed. A report that has
- * no clear end is complete when the console has been quiet for a moment.
+ * no clear end is complete when the console has been quiet for a moment. With the key
+ * on_crash_sysrq, one that makes the instance crashed stays open: when the console is quiet, the
+ * keys are sent, and all that follows belongs to it until the console is quiet again.
  */
 #ifndef SHIM_CRASHES_H
 #define SHIM_CRASHES_H
@@ -33,7 +35,9 @@ struct crashes {
 	} kept[PROTOCOL_CRASHES_MAX];
 	unsigned count;
 	bool fatal;			/* the open report makes the instance crashed */
-	uint64_t opened;		/* uv_now when the open report began */
+	const char *keys;		/* on_crash_sysrq; NULL: none */
+	bool asked;			/* they were sent for the open report */
+	uint64_t opened;		/* uv_now when the open report began, or the keys were sent */
 	uv_timer_t quiet;
 };
 

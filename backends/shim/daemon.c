@@ -58,9 +58,32 @@ static int take_console_input(struct shim *shim, uint64_t id, const void *payloa
 	return 0;
 }
 
+/* Whether a key goes with SysRq. */
+static bool is_sysrq_key(uint32_t key)
+{
+	return (key >= 'a' && key <= 'z') || (key >= '0' && key <= '9');
+}
+
+/* Something is to be done to the machine. */
+static int take_machine(struct shim *shim, uint64_t id, const void *payload, size_t size)
+{
+	const struct frame_machine *frame = payload;
+
+	if (frame->verb >= MACHINE_VERBS ||
+		(frame->verb == MACHINE_SYSRQ ? !is_sysrq_key(frame->key) : frame->key != 0))
+		return -EPROTO;
+	if (frame->verb == MACHINE_SYSRQ)
+		life_sysrq(shim, (char)frame->key);
+	else
+		life_nmi(shim);
+	return 0;
+}
+
 static const struct frame_rule rules[] = {
 	[FRAME_HELLO] = { take_hello, sizeof(struct frame_hello), sizeof(struct frame_hello) },
 	[FRAME_STOP] = { take_stop },
+	[FRAME_MACHINE] = { take_machine, sizeof(struct frame_machine),
+		sizeof(struct frame_machine) },
 	[FRAME_RUN_SETUP] = { commands_prepare, sizeof(struct frame_run_setup),
 		sizeof(struct frame_run_setup) + PROTOCOL_ENVIRONMENT_MAX + PROTOCOL_CWD_MAX, true },
 	[FRAME_RUN_INPUT] = { commands_input, 0, PROTOCOL_INPUT_WINDOW, true },

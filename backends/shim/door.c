@@ -184,15 +184,37 @@ int door_address(struct door *door, struct poolfs_address *address, struct poolf
 	return 0;
 }
 
+/* Whether the machine runs, or is about to. */
+static bool runs(const struct door *door)
+{
+	return door->step == DOOR_STARTING || door->step == DOOR_STARTED;
+}
+
 /* Types. */
 int door_console_write(struct door *door, const void *data, size_t size)
 {
 	if (!door->backend.console_write)
 		return -EOPNOTSUPP;
-	if (door->step != DOOR_STARTING && door->step != DOOR_STARTED)
+	if (!runs(door))
 		return 0;
 	int count = door->backend.console_write(door->state, data, size);
 	if (count == -EAGAIN)
 		return 0;
 	return count > 0 && (size_t)count > size ? (int)size : count;
+}
+
+/* Gives the SysRq key. */
+int door_sysrq(struct door *door, char key)
+{
+	if (!door->backend.sysrq)
+		return -EOPNOTSUPP;
+	return runs(door) ? door->backend.sysrq(door->state, key) : -EHOSTDOWN;
+}
+
+/* Interrupts. */
+int door_nmi(struct door *door)
+{
+	if (!door->backend.nmi)
+		return -EOPNOTSUPP;
+	return runs(door) ? door->backend.nmi(door->state) : -EHOSTDOWN;
 }

@@ -40,5 +40,8 @@ void door_stop(struct door *door, uint64_t limit, door_done *done, void *data);
 int door_address(struct door *door, struct poolfs_address *address, struct poolfs_err *err);
 /* As in backend.h; 0 while the machine does not run, -EOPNOTSUPP when the console is read-only. */
 int door_console_write(struct door *door, const void *data, size_t size);
+/* As in backend.h; -EHOSTDOWN while the machine does not run, -EOPNOTSUPP when there is no way. */
+int door_sysrq(struct door *door, char key);
+int door_nmi(struct door *door);
 
 #endif

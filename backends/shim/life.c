@@ -394,14 +394,40 @@ struct transport_forward *life_forward_reach(struct shim *shim,
 	return shim->setup.transport->forward_reach(shim->life.transport, place, events, data);
 }
 
+/* Whether the machine can be told something; also a crashed one. */
+static bool life_is_running(const struct life *life)
+{
+	return life->door && life->end == LIFE_NOT_ENDED && life->state != INSTANCE_STOPPED;
+}
+
 /* Console input. */
 int life_type(struct shim *shim, const void *data, size_t size)
 {
 	const struct life *life = &shim->life;
 
-	if (!life->door || life->end != LIFE_NOT_ENDED || life->state == INSTANCE_STOPPED)
+	if (!life_is_running(life))
 		return -EHOSTDOWN;
 	return door_console_write(life->door, data, size);
+}
+
+/* SysRq. */
+void life_sysrq(struct shim *shim, char key)
+{
+	struct life *life = &shim->life;
+	int result = life_is_running(life) ? door_sysrq(life->door, key) : -EHOSTDOWN;
+
+	if (result < 0)
+		journal_printf(shim, "sysrq %c: %s", key, strerror(-result));
+}
+
+/* A non-maskable interrupt. */
+void life_nmi(struct shim *shim)
+{
+	struct life *life = &shim->life;
+	int result = life_is_running(life) ? door_nmi(life->door) : -EHOSTDOWN;
+
+	if (result < 0)
+		journal_printf(shim, "nmi: %s", strerror(-result));
 }
 
 /* The machine is gone for good: closes it, and says so. */

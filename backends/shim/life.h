@@ -83,6 +83,9 @@ struct transport_forward *life_forward_reach(struct shim *shim,
 	const struct transport_place *place, const struct transport_forward_events *events, void *data);
 /* Types into the console; as door_console_write, -EHOSTDOWN when the machine is gone. */
 int life_type(struct shim *shim, const void *data, size_t size);
+/* Gives the machine a SysRq key, or an interrupt. What does not work is said in the log. */
+void life_sysrq(struct shim *shim, char key);
+void life_nmi(struct shim *shim);
 
 /* Ends the machine; shim_setup.done follows. */
 void life_stop(struct shim *shim);

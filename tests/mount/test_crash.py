@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Crashes of virtual machines: reports, states, runs, and what becomes of the instance."""
+import errno
 import os
+import re
 import stat
 import subprocess
 
@@ -138,6 +140,36 @@ class Destroy(CrashTest):
         self.assertIn("crash 2 device sdb is gone", self.events("gone"))
         instance.mkdir() # the name is free
         instance.rmdir()
+
+
+class Asked(CrashTest):
+    """SysRq and interrupts, by ctl and before a report is complete."""
+
+    keys = {"memory": "128M", "on_crash_sysrq": "wm"}
+
+    def test_verbs(self):
+        instance = self.new("linux", "asked")
+        ctl, console = instance / "ctl", instance / "console"
+        self.assertEqual(text(ctl), "stop\nsysrq KEY\nnmi\n")
+        for wrong in ("sysrq", "sysrq ", "sysrq W", "sysrq ww", "sysrqw", "nmi x", "nm"):
+            with self.assertRaises(OSError, msg=wrong) as raised:
+                write(ctl, wrong + "\n")
+            self.assertEqual(raised.exception.errno, errno.EINVAL)
+        self.run_in(instance, "echo 1 >/proc/sys/kernel/sysrq")
+        write(ctl, "sysrq w\n")
+        wait_for(lambda: b"Show Blocked State" in read(console), "what SysRq w prints")
+        if os.uname().machine == "x86_64":
+            write(ctl, "nmi")
+            wait_for(lambda: re.search(rb"NMI received for unknown reason", read(console)),
+                     "what an NMI prints")
+        self.assertEqual(text(instance / "state"), "ready\n")
+        self.begin(instance, kmsg(WARNING.format("slot_a")) + "sleep 1000")
+        self.crashed(instance)
+        report = text(instance / "crash")
+        self.assertTrue(report.startswith("WARNING in slot_a\n\n"))
+        self.assertRegex(report, r"(?s)---\[ end trace .*Show Blocked State.*Show Memory.*Mem-Info:")
+        write(ctl, "sysrq h") # a crashed machine takes them too
+        wait_for(lambda: b"HELP" in read(console), "what SysRq h prints")
 
 
 if __name__ == "__main__":

@@ -65,6 +65,9 @@ struct fake {
 	struct poolfs_op *start, *stop;	/* not completed yet */
 	bool open_fails, start_hangs, ignores_cancel, stop_hangs;
 	int opens, closes, starts, stops, cancels;
+	const char *sysrq;		/* the key on_crash_sysrq; NULL: unset */
+	char keys[64];			/* of SysRq that came */
+	int nmis;
 	const char *crash_on;		/* the key; NULL: any */
 	char typed[100000];
 	int typed_size, room;		/* room: what the console still takes */
@@ -186,6 +189,18 @@ static int fake_console_write(void *state, const void *data, size_t size)
 	return count;
 }
 
+static int fake_sysrq(void *state, char key)
+{
+	fake.keys[strlen(fake.keys)] = key;
+	return key == '9' ? -EAGAIN : 0;
+}
+
+static int fake_nmi(void *state)
+{
+	fake.nmis++;
+	return 0;
+}
+
 static const struct poolfs_kind fake_kind = { .abi = POOLFS_ABI, .size = sizeof(fake_kind),
 	.name = "fake" };
 static const struct poolfs_backend fake_backend = {
@@ -198,6 +213,8 @@ static const struct poolfs_backend fake_backend = {
 	.stop = fake_stop,
 	.address = fake_address,
 	.console_write = fake_console_write,
+	.sysrq = fake_sysrq,
+	.nmi = fake_nmi,
 };
 
 #include "tests/unit/shim_fake_transport.h"
@@ -324,6 +341,7 @@ static const struct poolfs_key fake_keys[] = {
 	{ .name = "console_filter", .type = POOLFS_BOOL },
 	{ .name = "output_limit", .type = POOLFS_SIZE },
 	{ .name = "crash_on", .type = POOLFS_STRING },
+	{ .name = "on_crash_sysrq", .type = POOLFS_STRING },
 	{ 0 }
 };
 
@@ -368,6 +386,8 @@ static inline void instance_begin(const char *boot_timeout)
 	values_set(values, "crash_on", fake.crash_on ? fake.crash_on : "any", "/", NULL);
 	assert_int_equal(patterns_load(TEST_PATTERNS, NULL, &patterns, NULL), 0);
 	setup.patterns = patterns;
+	if (fake.sysrq)
+		values_set(values, "on_crash_sysrq", fake.sysrq, "/", NULL);
 	setup.listener = instance_listen();
 	setup.dirfd = dir;
 	setup.values = values;

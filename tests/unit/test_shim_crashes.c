@@ -140,6 +140,53 @@ static void never_is_never(void **state)
 	assert_int_equal(peer.state, INSTANCE_READY);
 }
 
+static void the_report_holds_what_sysrq_prints(void **state)
+{
+	fake.sysrq = "wt";
+	instance_ready();
+	console(WARNING("slot_a") END "user\nuser\n");
+	assert_true(crashes_pending(shim));
+	AWAIT(strlen(fake.keys) == 2);
+	assert_string_equal(fake.keys, "wt");
+	assert_int_equal(peer.crashes, 0);
+	console("sysrq: Show State\nall that it says\n");
+	AWAIT(peer.state == INSTANCE_CRASHED);
+	assert_string_equal(spool_text("crash.1", NULL), "WARNING in slot_a\n\n" WARNING("slot_a") END
+		"user\nuser\nsysrq: Show State\nall that it says\n");
+	assert_string_equal(fake.keys, "wt");
+}
+
+static void send_verb(uint32_t verb, uint32_t key)
+{
+	struct frame_machine frame = { verb, key };
+
+	send_frame(FRAME_MACHINE, 0, &frame, sizeof(frame));
+}
+
+static void the_machine_takes_verbs(void **state)
+{
+	static const struct frame_machine bad[] = { { MACHINE_SYSRQ, 0 }, { MACHINE_SYSRQ, 'A' },
+		{ MACHINE_SYSRQ, 256 + 'a' }, { MACHINE_NMI, 1 }, { MACHINE_VERBS, 0 } };
+
+	instance_ready();
+	send_verb(MACHINE_SYSRQ, 'w');
+	send_verb(MACHINE_SYSRQ, '9');
+	send_verb(MACHINE_NMI, 0);
+	AWAIT(fake.nmis == 1);
+	assert_string_equal(fake.keys, "w9");
+	assert_non_null(strstr(spool_text("log", NULL), "sysrq 9: "));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		send_verb(bad[i].verb, bad[i].key);
+		AWAIT(peer.closed);
+		peer_open();
+	}
+	poolfs_machine_ended(fake.machine, POOLFS_ENDED_STOPPED, "off");
+	AWAIT(peer.state == INSTANCE_STOPPED);
+	send_verb(MACHINE_NMI, 0);
+	AWAIT(strstr(spool_text("log", NULL), "nmi: "));
+	assert_int_equal(fake.nmis, 1);
+}
+
 static void there_are_only_so_many(void **state)
 {
 	fake.crash_on = "never";
@@ -164,6 +211,8 @@ int main(void)
 		shim_test(warnings_do_not_end_a_boot),
 		shim_test(only_what_counts_makes_it_crashed),
 		shim_test(never_is_never),
+		shim_test(the_report_holds_what_sysrq_prints),
+		shim_test(the_machine_takes_verbs),
 		shim_test(there_are_only_so_many),
 	};
 
