@@ -93,6 +93,12 @@ int64_t poolfs_number(const struct poolfs_values *values, const char *key);
 /* WORDS: an array ended by NULL, owned by values; empty where unset. */
 const char *const *poolfs_words(const struct poolfs_values *values, const char *key);
 
+/* A machine that exists already, and is lent to one instance at a time. */
+struct poolfs_target {
+	char name[64];		/* mkdir of this name takes it; "": it has none */
+	char machine[264];	/* the same text wherever the same machine is meant: "host:port" */
+};
+
 /* ---- A kind of machine --------------------------------------------------- */
 
 #define POOLFS_FEATURE_CONSOLE 1u	/* `console`: poolfs_machine_console is called */
@@ -115,6 +121,15 @@ struct poolfs_kind {
 	 * be NULL. The error names the key.
 	 */
 	int (*check)(const struct poolfs_values *values, struct poolfs_err *err);
+	/*
+	 * For machines that are lent: the key (WORDS) whose words are the pool's machines, and what a
+	 * word says. An instance's shim finds one word in that key, the one of its own machine. A pool
+	 * that leaves the key empty lends nothing. NULL: this kind makes its machines.
+	 */
+	const char *targets;
+	/* 0 with *target (checked before: after `check`, every word is right), or a negative errno. */
+	int (*target)(const struct poolfs_values *values, const char *word,
+		struct poolfs_target *target, struct poolfs_err *err);
 };
 
 /* ---- What the shim offers to a backend ----------------------------------- */
@@ -172,6 +187,7 @@ struct poolfs_address {
 	/* A known_hosts file that must hold the host's key (machines that existed before). NULL for a
 	 * machine that this instance made: its key is pinned at the first connection. */
 	const char *known_hosts;
+	const char *user;	/* the login's name; NULL: the key ssh_user */
 };
 
 struct poolfs_backend {

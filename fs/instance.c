@@ -274,6 +274,7 @@ static void shim_died(struct instance *instance, const char *reason)
 static void shim_gone(struct instance *instance)
 {
 	event(instance, "closing", "-", "destroyed");
+	pool_give_back(instance->pool, instance->target, NULL);
 	instance->shim = NULL;
 	object_unref(&instance->object);
 }
@@ -340,7 +341,7 @@ static int make_forwards(struct instance *instance)
 }
 
 /* Makes an instance; the process starts after the caller has answered. */
-int instance_new(struct pool *pool, const char *name, const struct request *request,
+int instance_new(struct pool *pool, const char *name, int target, const struct request *request,
 	struct instance **out)
 {
 	struct instance *instance = memory_new(sizeof(*instance));
@@ -351,6 +352,7 @@ int instance_new(struct pool *pool, const char *name, const struct request *requ
 		return result;
 	}
 	prepare(instance, pool, name, request);
+	instance->target = target;
 	result = make_forwards(instance);
 	if (result == 0)
 		result = crash_set_new(instance, &instance->crashes);

@@ -30,6 +30,7 @@ struct instance {
 	char name[TEXT_NAME_MAX + 1];
 	uid_t uid;
 	gid_t gid;
+	int target;			/* its machine's number, where the pool lends machines */
 	enum instance_state state;
 	char *error;			/* for `error`; NULL: all is well */
 	struct timespec created, changed;
@@ -62,8 +63,9 @@ TAILQ_HEAD(instance_list, instance);
 extern const struct directory instance_directory;
 extern const struct control instance_controls[]; /* instance_files.c */
 
-/* A new instance of the pool, booting. name is copied. 0 or a negative errno. */
-int instance_new(struct pool *pool, const char *name, const struct request *request,
+/* A new instance of the pool, booting. name is copied; target is the number of its machine, where
+ * the pool lends machines. 0 or a negative errno. */
+int instance_new(struct pool *pool, const char *name, int target, const struct request *request,
 	struct instance **instance);
 /* Its name was taken away: ends everything; the owner's reference ends with the shim. */
 void instance_close(struct instance *instance);

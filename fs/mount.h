@@ -8,6 +8,7 @@
 
 #include "config/config.h"
 #include "fs/control.h"
+#include "fs/targets.h"
 
 struct pool;
 struct uv_loop_s;
@@ -24,6 +25,7 @@ struct mount {
 	bool foreground;		/* shims share our standard error */
 	struct pool **pools;
 	size_t pool_count;
+	struct machine_list machines;	/* that pools lend */
 	struct stream events;
 	unsigned shims;			/* shims that have not ended */
 	void (*idle)(struct mount *mount); /* called when the last one ends; may be NULL */

@@ -19,6 +19,7 @@ struct pool {
 	struct object object;
 	struct mount *mount;		/* referenced */
 	const struct config_pool *config;
+	struct targets *targets;	/* NULL: its machines are made */
 	struct instance_list instances;	/* by the order of their mkdir */
 	unsigned count;
 	unsigned boots;			/* that ended well */
@@ -39,11 +40,17 @@ static void type_show(struct object *object, struct text *text)
 	text_printf(text, "%s\n", pool_of(object)->config->kind->name);
 }
 
+/* How many instances there may be: as many as machines, where these are lent. */
+static unsigned limit_of(const struct pool *pool)
+{
+	return pool->targets ? (unsigned)targets_count(pool->targets)
+			     : (unsigned)poolfs_number(pool->config->values, "count");
+}
+
 /* pool.count: how many instances there may be */
 static void count_show(struct object *object, struct text *text)
 {
-	text_printf(text, "%lld\n",
-		(long long)poolfs_number(pool_of(object)->config->values, "count"));
+	text_printf(text, "%u\n", limit_of(pool_of(object)));
 }
 
 /* pool.status: counts per state, and what went wrong last */
@@ -67,6 +74,8 @@ static void status_show(struct object *object, struct text *text)
 		text_escape(clean, sizeof(clean), pool->last_failure);
 		text_printf(text, "last_failure %s\n", clean);
 	}
+	if (pool->targets)
+		targets_show(pool->targets, text);
 }
 
 /* One line of pool.config. */
@@ -126,6 +135,24 @@ static void pool_each(struct object *object, directory_add *add, void *data)
 		add(data, instance->name, &instance->object);
 }
 
+/* Finds a place for one more instance: the number of its machine, 0 where machines are made, or
+ * -ENOSPC, whose reason is an event. */
+static int reserve(struct pool *pool, const char *name)
+{
+	char holder[2 * TEXT_NAME_MAX + 2];
+	struct poolfs_err err = { "" };
+	int result = 0;
+
+	snprintf(holder, sizeof(holder), "%s/%s", pool_name(pool), name);
+	if (pool->targets)
+		result = targets_take(pool->targets, name, holder, &err);
+	else if (pool->count >= limit_of(pool))
+		result = poolfs_err_set(&err, -ENOSPC, "the pool is full: there are %u", pool->count);
+	if (result < 0)
+		mount_event(pool->mount, pool_name(pool), "mkdir %s: %s", name, err.text);
+	return result;
+}
+
 /* mkdir: reserves the name and a place; the boot goes on in the background. */
 static int pool_mkdir(struct object *object, const char *name, const struct request *request,
 	struct object **child)
@@ -137,11 +164,14 @@ static int pool_mkdir(struct object *object, const char *name, const struct requ
 		return -EEXIST;
 	if (!text_is_name(name) || strncmp(name, "pool.", 5) == 0)
 		return -EINVAL;
-	if (pool->count >= poolfs_number(pool->config->values, "count"))
-		return -ENOSPC;
-	int result = instance_new(pool, name, request, &instance);
-	if (result < 0)
+	int target = reserve(pool, name);
+	if (target < 0)
+		return target;
+	int result = instance_new(pool, name, target, request, &instance);
+	if (result < 0) {
+		pool_give_back(pool, target, NULL);
 		return result;
+	}
 	TAILQ_INSERT_TAIL(&pool->instances, instance, entry);
 	pool->count++;
 	*child = &instance->object;
@@ -154,6 +184,23 @@ void pool_drop(struct pool *pool, struct instance *instance)
 	TAILQ_REMOVE(&pool->instances, instance, entry);
 	pool->count--;
 	instance_close(instance);
+}
+
+/* Takes a machine back. */
+void pool_give_back(struct pool *pool, int target, const char *bad)
+{
+	if (!pool->targets)
+		return;
+	if (bad)
+		mount_event(pool->mount, pool_name(pool), "%s is not lent any more: %s",
+			targets_word(pool->targets, target), bad);
+	targets_give_back(pool->targets, target, bad);
+}
+
+/* The machine's word. */
+const char *pool_target(const struct pool *pool, int target)
+{
+	return pool->targets ? targets_word(pool->targets, target) : NULL;
 }
 
 /* rmdir */
@@ -198,6 +245,7 @@ static void pool_free(struct object *object)
 	struct pool *pool = pool_of(object);
 
 	free(pool->last_failure);
+	targets_free(pool->targets);
 	object_unref(&pool->mount->object);
 	free(pool);
 }
@@ -211,6 +259,7 @@ struct pool *pool_new(struct mount *mount, const struct config_pool *config)
 	object_ref(&mount->object);
 	pool->mount = mount;
 	pool->config = config;
+	pool->targets = targets_new(&mount->machines, config);
 	TAILQ_INIT(&pool->instances);
 	return pool;
 }
@@ -255,8 +304,8 @@ void pool_status_rows(struct pool *pool, struct text *text)
 	char clean[512];
 
 	if (TAILQ_EMPTY(&pool->instances))
-		text_printf(text, "%s/ (%s, none of %lld)\n", pool_name(pool), pool->config->kind->name,
-			(long long)poolfs_number(pool->config->values, "count"));
+		text_printf(text, "%s/ (%s, none of %u)\n", pool_name(pool), pool->config->kind->name,
+			limit_of(pool));
 	TAILQ_FOREACH(instance, &pool->instances, entry)
 		instance_status_row(instance, text);
 	if (pool->failures_in_a_row == 0)
@@ -276,7 +325,7 @@ json_t *pool_json(struct pool *pool)
 		json_array_append_new(instances, instance_json(instance));
 	return json_pack("{s:s, s:s, s:I, s:i, s:i, s:i, s:o, s:o}", "name", pool_name(pool),
 		"type", pool->config->kind->name, "count",
-		(json_int_t)poolfs_number(pool->config->values, "count"), "boots", (int)pool->boots,
+		(json_int_t)limit_of(pool), "boots", (int)pool->boots,
 		"boot_failures", (int)pool->boot_failures, "boot_failures_in_a_row",
 		(int)pool->failures_in_a_row, "last_failure", jsontext(pool->last_failure),
 		"instances", instances);

@@ -18,6 +18,11 @@ struct pool *pool_new(struct mount *mount, const struct config_pool *config);
 /* Takes an instance's name away and destroys it in the background, as rmdir does. */
 struct instance;
 void pool_drop(struct pool *pool, struct instance *instance);
+/* An instance's shim has ended: its machine, by the number that instance_new got, may be lent to the
+ * next. bad: why not; NULL: all is well. */
+void pool_give_back(struct pool *pool, int target, const char *bad);
+/* The word of the configuration for the machine of that number; NULL where machines are made. */
+const char *pool_target(const struct pool *pool, int target);
 /* Begins to destroy every instance. */
 void pool_stop(struct pool *pool);
 

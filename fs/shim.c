@@ -48,13 +48,25 @@ struct shim {
 
 static void stop_step(struct shim *shim);
 
-/* Writes instance.json. */
-static int write_description(struct shim *shim, struct pool *pool, const char *name)
+/* The values for the shim: of machines that are lent, only its own. */
+static json_t *make_values(const struct instance *instance)
 {
-	const struct config_pool *config = pool_config(pool);
+	const struct config_pool *config = pool_config(instance->pool);
+	const char *word = pool_target(instance->pool, instance->target);
+	json_t *values = values_to_json(config->values);
+
+	if (values && word)
+		json_object_set_new(values, config->kind->targets, json_string(word));
+	return values;
+}
+
+/* Writes instance.json. */
+static int write_description(struct shim *shim, const struct instance *instance)
+{
+	const struct config_pool *config = pool_config(instance->pool);
 	json_t *root = json_pack("{s:i, s:s, s:s, s:s, s:o}", "version", PROTOCOL_VERSION, "pool",
-		config->name, "name", name, "type", config->kind->name, "values",
-		values_to_json(config->values));
+		config->name, "name", instance->name, "type", config->kind->name, "values",
+		make_values(instance));
 	char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
 	int result = text ? workdir_write_file(shim->directory, "instance.json", text, strlen(text))
 			  : -ENOMEM;
@@ -239,7 +251,7 @@ int shim_new(struct mount *mount, struct instance *instance, const struct shim_e
 	int result = shim->directory = workdir_make(mount->workdir, name);
 	if (result < 0)
 		goto fail_directory;
-	result = write_description(shim, instance->pool, instance->name);
+	result = write_description(shim, instance);
 	if (result < 0)
 		goto fail_files;
 	result = shim->listener = workdir_listen(shim->directory);

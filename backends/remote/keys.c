@@ -1,15 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 #include "backends/remote/remote.h"
 
+#include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
+#include "backends/remote/target.h"
 #include "backends/ssh/keys.h"
 
 static const struct poolfs_key keys[] = {
 	{ .name = "host",
 	  .type = POOLFS_STRING,
-	  .flags = POOLFS_KEY_REQUIRED,
-	  .help = "The machine's name or numeric address." },
+	  .help = "One machine that all instances share, each by a login of its own: its name or "
+		  "numeric address." },
+	{ .name = "targets",
+	  .type = POOLFS_WORDS,
+	  .help = "Machines that are lent, each to one instance at a time: [NAME=][USER@]HOST[:PORT] "
+		  "and more of them. The pool's count is their number. mkdir of a NAME takes that "
+		  "machine, any other mkdir one that is free." },
 	{ .name = "known_hosts",
 	  .type = POOLFS_PATH,
 	  .flags = POOLFS_KEY_EXISTS,
@@ -21,14 +30,63 @@ static const struct poolfs_key keys[] = {
 
 static const struct poolfs_key *const tables[] = { keys, ssh_keys, NULL };
 
-/* An empty host would be this host. */
+/* What a word of `targets` says; the port and the machine's text are complete. */
+static int read_target(const struct poolfs_values *values, const char *word,
+	struct poolfs_target *out, struct poolfs_err *err)
+{
+	struct target target;
+	int result = target_parse(word, &target, err);
+
+	if (result < 0)
+		return result;
+	*out = (struct poolfs_target){ 0 };
+	memcpy(out->name, target.name, sizeof(out->name));
+	for (char *at = target.host; *at; at++)
+		*at = (char)tolower((unsigned char)*at);
+	snprintf(out->machine, sizeof(out->machine), strchr(target.host, ':') ? "[%s]:%lld" : "%s:%lld",
+		target.host, target.port ? (long long)target.port : poolfs_number(values, "ssh_port"));
+	return 0;
+}
+
+/* Looks at the list: no name and no machine twice. */
+static int check_targets(const struct poolfs_values *values, struct poolfs_err *err)
+{
+	const char *const *words = poolfs_words(values, "targets");
+	struct poolfs_target one, other;
+	int result = 0;
+
+	for (size_t i = 0; words[i] && result == 0; i++) {
+		result = read_target(values, words[i], &one, err);
+		for (size_t k = 0; k < i && result == 0; k++) {
+			read_target(values, words[k], &other, NULL);
+			if (*one.name && strcmp(one.name, other.name) == 0)
+				result = poolfs_err_set(err, -EINVAL, "\"%s\": another machine has "
+					"that name already", words[i]);
+			else if (strcmp(one.machine, other.machine) == 0)
+				result = poolfs_err_set(err, -EINVAL, "\"%s\": %s stands in the list "
+					"already", words[i], one.machine);
+		}
+	}
+	if (result < 0)
+		poolfs_err_prefix(err, "targets");
+	return result;
+}
+
+/* One machine for all, or a list; an empty host would be this host. */
 static int check(const struct poolfs_values *values, struct poolfs_err *err)
 {
 	const char *host = poolfs_string(values, "host");
+	bool list = poolfs_words(values, "targets")[0];
 
-	if (!host || !*host)
-		return poolfs_err_set(err, -EINVAL, "host: a name or an address is needed");
-	return 0;
+	if (host && list)
+		return poolfs_err_set(err, -EINVAL, "targets: there is a host already: write the "
+			"machines in targets, or one machine for all instances in host");
+	if (poolfs_has(values, "targets") && !list)
+		return poolfs_err_set(err, -EINVAL, "targets: at least one machine is needed");
+	if (host ? !*host : !list)
+		return poolfs_err_set(err, -EINVAL, "host: a name or an address is needed, or a list "
+			"of machines in targets");
+	return check_targets(values, err);
 }
 
 const struct poolfs_kind remote_kind = {
@@ -39,4 +97,6 @@ const struct poolfs_kind remote_kind = {
 	.features = POOLFS_FEATURE_OUTLIVES | POOLFS_FEATURE_FORWARD,
 	.tables = tables,
 	.check = check,
+	.targets = "targets",
+	.target = read_target,
 };

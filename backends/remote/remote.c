@@ -5,25 +5,69 @@
  */
 #include "backends/remote/remote.h"
 
-/* .open: the machine itself is all the state that there is. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backends/base/memory.h"
+#include "backends/remote/target.h"
+
+struct remote {
+	struct poolfs_machine *machine;
+	struct target target;	/* complete: of `targets`, or of `host` */
+};
+
+/* The machine of an instance: the one word that the daemon chose, or the one that all share. */
+static int read_machine(const struct poolfs_values *values, struct target *target,
+	struct poolfs_err *err)
+{
+	const char *word = poolfs_words(values, "targets")[0];
+	int result = 0;
+
+	if (word)
+		result = target_parse(word, target, err);
+	else
+		snprintf(target->host, sizeof(target->host), "%s", poolfs_string(values, "host"));
+	if (result < 0)
+		return result;
+	if (!target->port)
+		target->port = (uint16_t)poolfs_number(values, "ssh_port");
+	if (!*target->user)
+		snprintf(target->user, sizeof(target->user), "%s", poolfs_string(values, "ssh_user"));
+	return 0;
+}
+
+/* .open */
 static int remote_open(struct poolfs_machine *machine, void **state, struct poolfs_err *err)
 {
-	*state = machine;
+	struct remote *remote = memory_new(sizeof(*remote));
+	int result = read_machine(poolfs_machine_values(machine), &remote->target, err);
+
+	if (result < 0) {
+		free(remote);
+		return result;
+	}
+	remote->machine = machine;
+	*state = remote;
 	return 0;
 }
 
 /* .close */
 static void remote_close(void *state)
 {
+	free(state);
 }
 
 /* .start: whether the machine is there is for the login to find out. */
 static void remote_start(void *state, struct poolfs_op *op)
 {
-	const struct poolfs_values *values = poolfs_machine_values(state);
+	struct remote *remote = state;
+	const struct target *target = &remote->target;
 
-	poolfs_machine_status(state, "address", "%s:%lld", poolfs_string(values, "host"),
-		(long long)poolfs_number(values, "ssh_port"));
+	if (*target->name)
+		poolfs_machine_status(remote->machine, "target", "%s", target->name);
+	poolfs_machine_status(remote->machine, "address",
+		strchr(target->host, ':') ? "[%s]:%u" : "%s:%u", target->host, target->port);
 	poolfs_op_done(op, 0, "%s", "");
 }
 
@@ -36,11 +80,13 @@ static void remote_stop(void *state, struct poolfs_op *op)
 /* .address */
 static int remote_address(void *state, struct poolfs_address *address, struct poolfs_err *err)
 {
-	const struct poolfs_values *values = poolfs_machine_values(state);
+	struct remote *remote = state;
 
-	address->host = poolfs_string(values, "host");
-	address->port = (uint16_t)poolfs_number(values, "ssh_port");
-	address->known_hosts = poolfs_string(values, "known_hosts");
+	address->host = remote->target.host;
+	address->port = remote->target.port;
+	address->user = remote->target.user;
+	address->known_hosts =
+		poolfs_string(poolfs_machine_values(remote->machine), "known_hosts");
 	return 0;
 }
 

@@ -291,6 +291,7 @@ static void transport_connect(struct transport *transport, const struct poolfs_a
 	transport->hostkey.host = address->host;
 	transport->hostkey.port = address->port;
 	transport->hostkey.known_hosts = address->known_hosts;
+	transport->main.login.user = address->user ? address->user : transport->user;
 	if (transport->state == STATE_DOWN && !transport->ending)
 		begin(transport);
 	else

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: MIT
+"""Machines that exist already and are lent: which one an instance gets, and how it comes back."""
+import errno
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+import harness
+from harness import POOLFS, Sshd, sh, text, value, wait_for
+
+USER = sh("id -un").strip()
+
+
+def machines(case, count):
+    """SSH servers, each a machine of its own that knows one client; a known_hosts file for all."""
+    base = pathlib.Path(tempfile.mkdtemp(prefix="poolfs-targets."))
+    case.addClassCleanup(shutil.rmtree, base, ignore_errors=True)
+    found = []
+    for number in range(count):
+        directory = base / str(number)
+        directory.mkdir()
+        if found:
+            for name in ("id", "id.pub"):
+                shutil.copy(found[0].directory / name, directory)
+        (directory / "home").mkdir()
+        # Commands in it see which machine they are on.
+        server = Sshd(directory, f"SetEnv MACHINE={number}")
+        case.addClassCleanup(server.stop)
+        found.append(server)
+    known = base / "known_hosts"
+    known.write_text("".join((server.directory / "known_hosts").read_text() for server in found))
+    return base, known, found
+
+
+def pool(name, known, server, **keys):
+    """A pool of machines that know the client of that server."""
+    lines = {"type": "ssh", "ssh_user": USER, "ssh_key": server.directory / "id",
+             "known_hosts": known, **keys}
+    return f"[pool {name}]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items())
+
+
+class TargetsTest(harness.MountTest):
+    """Tests with servers of their class, and a mount of them."""
+
+    servers = 2
+
+    @classmethod
+    def configure(cls):
+        cls.base, cls.known, cls.machines = machines(cls, cls.servers)
+        cls.files = cls.base / "files"
+        cls.files.mkdir()
+        return cls.pools()
+
+    def setUp(self):
+        # The next test finds every machine given back.
+        self.addCleanup(self.settle)
+
+    def settle(self):
+        for directory in self.mount.path.iterdir():
+            if directory.is_dir():
+                wait_for(lambda: " lent " not in text(directory / "pool.status"), "return")
+
+    def status(self, name):
+        """pool.status as a dictionary."""
+        lines = text(self.mount.path / name / "pool.status").splitlines()
+        return dict(line.split(" ", 1) for line in lines)
+
+    def free(self, name, count):
+        """Waits until so many machines of a pool can be lent."""
+        wait_for(lambda: self.status(name)["targets_free"] == str(count), f"{count} free machines")
+
+    def machine_of(self, instance):
+        return self.run_in(instance, "echo $MACHINE")[0].decode().strip()
+
+    def refused(self, path):
+        with self.assertRaises(OSError) as caught:
+            path.mkdir()
+        self.assertEqual(caught.exception.errno, errno.ENOSPC)
+        return text(self.mount.path / "events").splitlines()[-1]
+
+
+class Lending(TargetsTest):
+    """Three machines: one with a name; two pools have one of them both."""
+
+    servers = 3
+
+    @classmethod
+    def pools(cls):
+        one, two, three = (f"127.0.0.1:{server.port}" for server in cls.machines)
+        keys = {"files": cls.files}
+        return (pool("lab", cls.known, cls.machines[0], targets=f"pi={USER}@{one} {two}", **keys) +
+                pool("both", cls.known, cls.machines[0], targets=f"{two} third={three}", **keys))
+
+    def test_names(self):
+        pi = self.new("lab", "pi")
+        other = self.new("lab", "other")
+        self.assertEqual((self.machine_of(pi), self.machine_of(other)), ("0", "1"))
+        self.assertEqual(value(pi, "target"), "pi")
+        self.assertEqual(value(pi, "address"), f"127.0.0.1:{self.machines[0].port}")
+        self.assertEqual(text(self.mount.path / "lab/pool.count"), "2\n")
+        status = self.status("lab")
+        self.assertEqual((status["targets"], status["targets_free"]), ("2", "0"))
+        self.assertTrue(status["target.pi"].endswith(" lent lab/pi"), status)
+        self.assertTrue(status["target.2"].endswith(" lent lab/other"), status)
+        self.assertIn("none of the 2 machines is free", self.refused(self.mount.path / "lab/c"))
+
+    def test_named_machines_are_lent_last(self):
+        self.assertEqual(self.machine_of(self.new("lab", "a")), "1")
+        taken = self.new("lab", "b")
+        self.assertEqual(self.machine_of(taken), "0")
+        line = self.refused(self.mount.path / "lab/pi")
+        self.assertIn(f"mkdir pi: 127.0.0.1:{self.machines[0].port} is lent to lab/b", line)
+        taken.rmdir()
+        self.free("lab", 1)
+        self.assertEqual(self.machine_of(self.new("lab", "pi")), "0")
+
+    def test_two_pools(self):
+        shared = self.new("both", "a")
+        self.assertEqual(self.machine_of(shared), "1")
+        self.assertEqual(self.status("lab")["targets_free"], "1")
+        self.assertEqual(self.machine_of(self.new("lab", "a")), "0")
+        self.assertIn("lent to", self.refused(self.mount.path / "lab/b"))
+        shared.rmdir()
+        self.free("lab", 1)
+        self.assertEqual(self.machine_of(self.new("lab", "b")), "1")
+
+    def test_given_back_after_its_process_was_killed(self):
+        instance = self.new("lab", "pi")
+        os.kill(self.mount.shim_pid("lab", "pi"), 9)
+        wait_for(lambda: text(instance / "state") == "stopped\n", "end")
+        # It has ended, but it is there.
+        self.assertTrue(self.status("lab")["target.pi"].endswith(" lent lab/pi"))
+        instance.rmdir()
+        self.free("lab", 2)
+
+
+class Users(TargetsTest):
+    """A machine of one user is not another's."""
+
+    servers = 1
+
+    @classmethod
+    def pools(cls):
+        if os.getuid() != 0:
+            raise unittest.SkipTest("two users: for root only")
+        lent = pool("lab", cls.known, cls.machines[0], files=cls.files,
+                    targets=f"127.0.0.1:{cls.machines[0].port}")
+        return "allow_other = yes\n" + lent
+
+    def mkdir_as(self, uid, path):
+        return subprocess.run(["setpriv", f"--reuid={uid}", "--clear-groups", "mkdir", path],
+                              capture_output=True, text=True, timeout=harness.PATIENCE)
+
+    def test_two_users(self):
+        os.chmod(self.mount.base, 0o755)
+        first = self.mount.path / "lab/a"
+        self.assertEqual(self.mkdir_as(65534, first).returncode, 0)
+        self.addCleanup(self.drop, first)
+        self.assertEqual(first.stat().st_uid, 65534)
+        refused = self.mkdir_as(1, self.mount.path / "lab/b")
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("No space left", refused.stderr)
+        first.rmdir()
+        self.free("lab", 1)
+        self.assertEqual(self.mkdir_as(1, self.mount.path / "lab/b").returncode, 0)
+        self.drop(self.mount.path / "lab/b")
+
+
+class Configuration(unittest.TestCase):
+    """What is wrong with a list is said at the start."""
+
+    def check(self, lines):
+        with tempfile.NamedTemporaryFile("w", suffix=".ini") as file:
+            file.write("[pool lab]\ntype = ssh\nknown_hosts = /dev/null\n" + lines)
+            file.flush()
+            done = subprocess.run([POOLFS, "--check", file.name], capture_output=True, text=True,
+                                  timeout=harness.PATIENCE)
+            return done.stderr.replace(file.name, "FILE")
+
+    def test_right(self):
+        for lines in ("targets = a=root@10.0.0.1:22 pi@lab2 [::1]:22 lab3\n", "host = lab\n"):
+            self.assertEqual(self.check(lines), "")
+
+    def test_wrong(self):
+        for lines, expected in (
+                ("", "FILE:1: host: a name or an address is needed"),
+                ("targets =\n", "FILE:4: targets: "),
+                ("host = lab\ntargets = lab\n", "FILE:5: targets: there is a host already"),
+                ("targets = lab lab:22\n", "lab:22 stands in the list already"),
+                ("targets = a=lab a=pi\n", "another machine has that name already"),
+                ("targets = a=\n", "no machine"),
+                ("targets = .=lab\n", "no name that mkdir can take"),
+                ("targets = lab:99999\n", 'FILE:4: targets: "lab:99999": no machine')):
+            self.assertIn(expected, self.check(lines), lines)
+
+
+if __name__ == "__main__":
+    harness.main()
