@@ -44,7 +44,7 @@
  * opens no other meanwhile. Longer than Linux tries to connect (127 s). */
 #define LIMIT_OPEN	150000u
 #define LIMIT_CARRIED	1024u	/* connections through forwards at a time */
-#define LIMIT_FEED	(512u * 1024u)	/* encrypted bytes not yet sent: forwards feed no more */
+#define LIMIT_FEED	(1024u * 1024u)	/* encrypted bytes not yet sent: forwards feed no more */
 /* What libssh2 may keep: beyond the first, the forwarded connection with most bytes that its socket
  * does not take is reset; beyond the second, the SSH connection ends. */
 #define LIMIT_KEPT	(256u * 1024u * 1024u)
