@@ -257,6 +257,7 @@ void guest_again_send(struct guest_op *op)
 	}
 	if (op->request)
 		request_wait(op->request, interrupted, op);
+	guest_op_keep(op);
 	TAILQ_INSERT_TAIL(&file->waiting, op, entry);
 	if (!file->opening)
 		open_again(file);

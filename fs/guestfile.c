@@ -40,6 +40,7 @@ struct guest_handle *guestfile_new(struct guest_node *node, const struct file_re
 	file->handle.flags = file->flags = flags;
 	file->id = reply->handle;
 	file->connection = guestfs_queue(node)->connection;
+	file->told_errors = file->refused = node->behind.errors;
 	guest_again_opened(file, &reply->attr);
 	LIST_INSERT_HEAD(&node->handles, file, entry);
 	handle_opened(&file->handle);
@@ -243,6 +244,20 @@ static void read_done(struct guest_op *op, const struct file_reply *reply, const
 	guest_again_used(op->handle);
 }
 
+/* Whether what the transport read ahead may serve the read: nothing may have changed the file since the
+ * last one, as far as that is believed. */
+static bool may_be_ahead(struct guest_handle *file)
+{
+	struct guest_node *node = guestfile_node(&file->handle);
+	struct guest_cache *cache = &guestfs_queue(node)->cache;
+	bool still = !file->last_read.time || (guest_cache_fresh(cache, file->last_read) &&
+						      node->changed_at < file->last_read.time);
+
+	file->last_read = guest_cache_now(cache);
+	return still && cache->time && !node->linked && !guestfile_any(node, true) &&
+	       !(file->handle.flags & O_DIRECT);
+}
+
 /* Reads. */
 void guestfs_read(struct request *request, struct handle *handle, uint64_t offset, size_t size)
 {
@@ -252,94 +267,8 @@ void guestfs_read(struct request *request, struct handle *handle, uint64_t offse
 
 	op->message.offset = offset;
 	op->message.length = size < FILES_DATA_MAX ? (uint32_t)size : FILES_DATA_MAX;
+	op->message.flags = may_be_ahead(op->handle) ? FILES_AHEAD : 0;
 	guest_again_send(op);
-}
-
-/* The end of a write. */
-static void write_done(struct guest_op *op, const struct file_reply *reply, const void *data,
-	size_t size)
-{
-	if (reply->error || reply->count > op->message.data_size)
-		request_error(op->request, reply->error ? reply->error : -EIO);
-	else
-		request_written(op->request, reply->count);
-	guest_again_changed(op->node, true);
-}
-
-/*
- * The open file to write through. What is opened to append and not to read is written at the end
- * that the guest's file has by then. The kernel also writes shared memory through any open file:
- * that has its place, but then some other one is open to read and write.
- */
-static struct guest_handle *writer_of(struct guest_handle *file)
-{
-	struct guest_handle *other;
-
-	if ((file->flags & (O_ACCMODE | O_APPEND)) == (O_WRONLY | O_APPEND))
-		LIST_FOREACH(other, &guestfile_node(&file->handle)->handles, entry)
-			if ((other->flags & O_ACCMODE) == O_RDWR && !guestfile_stale(other))
-				return other;
-	return file;
-}
-
-/* Writes. */
-void guestfs_write(struct request *request, struct handle *handle, const void *data, size_t size,
-	uint64_t offset)
-{
-	guestfile_changed(guestfile_node(handle));
-	struct handle *writer = &writer_of(guestfile_of(handle))->handle;
-	struct guest_op *op = guestfile_start(request, writer, FILE_WRITE, write_done);
-
-	op->message.offset = offset;
-	op->message.data_size = size < FILES_DATA_MAX ? (uint32_t)size : FILES_DATA_MAX;
-	op->data = memory_grow(NULL, op->message.data_size);
-	memcpy(op->data, data, op->message.data_size);
-	guest_again_send(op);
-}
-
-/* Every write was answered when the server had it: nothing is left to report at a close. */
-void guestfs_flush(struct request *request, struct handle *handle)
-{
-	request_error(request, 0);
-}
-
-/* The end of an fsync. A server that cannot do it is no error of the writer's. */
-static void fsync_done(struct guest_op *op, const struct file_reply *reply, const void *data,
-	size_t size)
-{
-	if (!reply->error && op->handle)
-		guest_again_synced(op->node, (unsigned)op->message.offset);
-	request_error(op->request, reply->error == -ENOSYS ? 0 : reply->error);
-}
-
-/* Syncs a directory, by its path; nothing is left to do for one that was removed. */
-static void sync_directory(struct request *request, struct guest_node *node)
-{
-	if (node->detached) {
-		request_error(request, 0);
-		return;
-	}
-	struct guest_op *op = guestfs_start(request, node, FILE_FSYNC, fsync_done);
-	if (op)
-		guest_op_send(op);
-}
-
-/* Syncs. */
-void guestfs_fsync(struct request *request, struct handle *handle)
-{
-	struct guest_node *node = guestfile_node(handle);
-	int error = node->type == S_IFDIR ? 0 : guest_again_sync(guestfile_of(handle));
-
-	if (error) {
-		request_error(request, error);
-	} else if (node->type == S_IFDIR) {
-		sync_directory(request, node);
-	} else {
-		struct guest_op *op = guestfile_start(request, handle, FILE_FSYNC, fsync_done);
-
-		op->message.offset = node->changes;
-		guest_again_send(op);
-	}
 }
 
 /* The end of a copy. */

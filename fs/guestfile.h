@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The operations on a guest's files are declared in guestfs.h; this is what guestfs.c (names),
- * guestattr.c (attributes), guestfile.c (open files) and guestdir.c (open directories) give each other.
+ * guestattr.c (attributes), guestfile.c (open files), guestwrite.c (writing them) and guestdir.c (open
+ * directories) give each other.
  */
 #ifndef FS_GUESTFILE_H
 #define FS_GUESTFILE_H
@@ -21,6 +22,8 @@ struct guest_handle {
 					   the kernel makes up when it writes pages */
 	struct text page;		/* of a directory, its entries; of a file, all its bytes, or none */
 	struct guest_moment asked;	/* when the page was */
+	unsigned told_errors, refused;	/* of its node's writes, those told by an fsync, and by a write */
+	struct guest_moment last_read;	/* of a file; time 0: none was */
 	/* of a directory */
 	uint64_t first_entry, count;	/* the offset of the page's first entry, and their number */
 	uint64_t at;			/* of those, the one at `position`, where listing goes on */

@@ -236,20 +236,29 @@ static bool lookup_known(struct request *request, struct guest_node *parent, con
 	return true;
 }
 
+/* The end of a look-up. Names that are not there say nothing about whether others are going to be
+ * asked for: somebody may be making them. In a directory that was made here, that is what the list is
+ * good for. */
+static void looked_up(struct guest_op *op, const struct file_reply *reply, const void *data,
+	size_t size)
+{
+	bool there = !reply->error || (reply->error == -ENOENT && op->node->made_here);
+
+	entry_done(op, reply, data, size);
+	if (there && !op->node->detached &&
+		guest_list_missed(&op->queue->cache, op->node))
+		guestdir_learn(op->node);
+}
+
 /* Looks a name up. When many of one directory are, all of them are asked for. */
 void guestfs_lookup(struct request *request, struct object *parent, const char *name)
 {
-	struct guest_node *directory = node_of(parent);
-
-	if (lookup_known(request, directory, name))
+	if (lookup_known(request, node_of(parent), name))
 		return;
-	struct guest_op *op = start(request, parent, name, FILE_GETATTR, entry_done);
+	struct guest_op *op = start(request, parent, name, FILE_GETATTR, looked_up);
 
-	if (!op)
-		return;
-	guest_op_send(op);
-	if (guest_list_missed(&guestfs_queue(directory)->cache, directory))
-		guestdir_learn(directory);
+	if (op)
+		guest_op_send(op);
 }
 
 /* The kernel forgets; the root stays. */

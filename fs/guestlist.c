@@ -22,7 +22,6 @@ struct guest_list {
 	struct guest_node *node;
 	struct guest_moment asked;
 	struct text entries;
-	bool own;			/* of a directory that was made from here */
 	uint32_t *index;		/* where the entries are, by name; NULL: not made yet */
 	size_t count;
 	uint64_t *touched;		/* hashes of names, 0 is none; room is a power of two */
@@ -148,8 +147,7 @@ void guest_list_made(struct guest_cache *cache, struct guest_node *node, struct 
 	if (!guest_list_ask(node))
 		return;
 	guest_list_came(cache, node, asked, "", 0);
-	if (node->list)
-		node->list->own = true;
+	node->made_here = true;
 }
 
 /* The list, while it is believed. */
@@ -237,7 +235,7 @@ enum guest_known guest_list_find(struct guest_cache *cache, struct guest_node *n
 		else
 			high = middle;
 	}
-	return list->own ? GUEST_ABSENT : GUEST_UNKNOWN;
+	return node->made_here ? GUEST_ABSENT : GUEST_UNKNOWN;
 }
 
 /* Counts. */
@@ -245,6 +243,8 @@ bool guest_list_missed(struct guest_cache *cache, struct guest_node *node)
 {
 	uint64_t now = uv_hrtime();
 
+	if (believed(cache, node))
+		return false;
 	if (now - node->missed_since > cache->time) {
 		node->missed_since = now;
 		node->missed = 0;

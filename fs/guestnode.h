@@ -36,6 +36,15 @@ struct guest_belief {
 	bool misled;		/* an operation answered ESTALE */
 };
 
+/* Writes of a file that were answered before the guest had them; see guestwrite.c. */
+struct guest_behind {
+	unsigned count;			/* under way */
+	size_t bytes;			/* of theirs */
+	unsigned errors;		/* how many failed */
+	int error;			/* of the last of those, a negative errno */
+	TAILQ_HEAD(, guest_wait) waiting; /* for the end of all that are under way */
+};
+
 /* The nodes of one instance. */
 struct guest_tree {
 	void *places;			/* attached nodes by parent and name, a tree of search.h */
@@ -64,11 +73,13 @@ struct guest_node {
 	ino_t ino;
 	bool linked;			/* another name leads to the same file */
 	struct guest_belief belief;
+	struct guest_behind behind;
 	struct guest_list *list;	/* of a directory, as guestlist.h says: what is known */
 	struct guest_list *list_asked;	/* and what is asked for */
 	uint64_t missed_since, large_until; /* ns */
 	uint64_t changed_at;		/* from here, the last time; ns */
 	unsigned missed;		/* look-ups since then */
+	bool made_here;			/* of a directory */
 	LIST_HEAD(, guest_handle) handles;
 	unsigned changes;		/* made here */
 	/* Connections, counted from 1, over which bytes were written that were not synced: the last one, and

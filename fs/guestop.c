@@ -164,7 +164,7 @@ static void send_now(struct guest_op *op)
 	struct iovec parts[] = { { &op->message, sizeof(op->message) },
 		{ op->path, op->message.path_size },
 		{ op->path2, op->message.path2_size },
-		{ op->data, op->message.data_size } };
+		{ op->data ? op->data : (void *)op->borrowed, op->message.data_size } };
 	op->sent = true;
 	TAILQ_INSERT_TAIL(&queue->sent, op, entry);
 	queue->count++;
@@ -196,6 +196,16 @@ static void interrupted(struct request *request, void *data)
 	guest_op_fail(op, -EINTR);
 }
 
+/* Copies what was lent. */
+void guest_op_keep(struct guest_op *op)
+{
+	if (!op->borrowed || op->data)
+		return;
+	op->data = memory_grow(NULL, op->message.data_size);
+	memcpy(op->data, op->borrowed, op->message.data_size);
+	op->borrowed = NULL;
+}
+
 /* Sends or holds or refuses. */
 void guest_op_send(struct guest_op *op)
 {
@@ -216,6 +226,9 @@ void guest_op_send(struct guest_op *op)
 	TAILQ_INSERT_TAIL(&queue->held, op, entry);
 	queue->count++;
 	pump(queue);
+	if (!op->sent)
+		guest_op_keep(op);
+	op->borrowed = NULL;
 }
 
 /* Nobody waits for the end of a close. */

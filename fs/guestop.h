@@ -42,7 +42,8 @@ struct guest_op {
 	struct guest_moment asked;	/* when it was made */
 	struct file_request message;
 	char *path, *path2;		/* owned, may be NULL */
-	void *data;			/* owned until it is sent */
+	const void *borrowed;		/* the data, while guest_op_send is called; */
+	void *data;			/* a copy of what could not be sent at once */
 	struct stat attr;		/* of a setattr that has to ask first */
 	unsigned which;
 };
@@ -66,6 +67,8 @@ struct guest_queue {
 	struct guest_cache cache;
 	struct guest_looks *looks;	/* of guestagain.h; NULL: nothing is looked at */
 	size_t whole_size;		/* bytes that came with opens and are kept */
+	size_t behind_bytes;		/* of writes that were answered and are under way */
+	unsigned behind_count;
 };
 
 void guest_queue_init(struct guest_queue *queue, struct shim *shim);
@@ -81,6 +84,8 @@ struct guest_op *guest_op_new(struct guest_queue *queue, struct request *request
 int guest_op_path(struct guest_op *op, const char *name);
 /* The second path, in op->other. The same. */
 int guest_op_path2(struct guest_op *op, struct guest_node *other, const char *name);
+/* The data that op->borrowed names are copied: it is not going to be sent at once. */
+void guest_op_keep(struct guest_op *op);
 /* Sends or holds; from here on the op is the queue's. */
 void guest_op_send(struct guest_op *op);
 /* Closes an open file of the transport; nobody waits for the end. */

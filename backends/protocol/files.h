@@ -18,6 +18,7 @@
 #define FILES_NAME_MAX	255u
 #define FILES_DATA_MAX	1048576u	/* of one read, write, or page of a directory */
 #define FILES_LIST	1u		/* of OPENDIR: the caller is going to read it */
+#define FILES_AHEAD	1u		/* of READ: what was read ahead a moment ago will do */
 
 #define FILES_COPY_MAX	4194304u	/* of one copy by the server, which does nothing else meanwhile */
 
@@ -34,7 +35,7 @@ enum file_op {
 	FILE_OPEN,	/* path; flags: O_ACCMODE | O_TRUNC | O_APPEND | O_CREAT | O_EXCL of the host;
 			   attr.mode for O_CREAT -> handle, attr. length: a file of at most so many bytes
 			   may come along -> data: all of it, as it was after the open */
-	FILE_READ,	/* handle, offset, length -> data; fewer bytes only at the end of the file */
+	FILE_READ,	/* handle, offset, length; flags: FILES_AHEAD -> data; fewer bytes only at the end of the file */
 	FILE_WRITE,	/* handle, offset, data -> count (all, or an error) */
 	FILE_FSYNC,	/* handle of a file; or 0 and path: of a directory. -ENOSYS: cannot be had */
 	FILE_CLOSE,	/* handle; the reply is the errors that writing left */

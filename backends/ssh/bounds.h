@@ -59,6 +59,8 @@
 #define LIMIT_ENTRIES	1000000u		/* of one directory; the listing ends there */
 #define LIMIT_AHEAD	(512u * 1024u)		/* bytes of a directory read ahead */
 #define LIMIT_WHOLE	(256u * 1024u)		/* bytes of a directory that its open waits for */
+#define LIMIT_WINDOW	(8u * 1024u * 1024u)	/* bytes of a file read ahead */
+#define LIMIT_READ_AHEAD (16u * 1024u * 1024u)	/* and of all files */
 #define LIMIT_EXEC	8000u			/* bytes of a command in one request */
 #define LIMIT_EXEC_OPENSSH 32000u
 

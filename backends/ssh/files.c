@@ -38,6 +38,7 @@ void files_init(struct files *files, struct session *session, struct sftp *sftp)
 	TAILQ_INIT(&files->running);
 	TAILQ_INIT(&files->ended);
 	TAILQ_INIT(&files->listings);
+	TAILQ_INIT(&files->chunks);
 }
 
 /* Puts a job onto another list. */
@@ -57,7 +58,8 @@ static void job_free(struct job *job)
 
 	move(job, NULL);
 	directory_cancel(job);
-	if (job->buffer && !files->spare)
+	ahead_cancel(job);
+	if (job->buffer && job->request.length > READ_SMALL && !files->spare)
 		files->spare = job->buffer;
 	else
 		free(job->buffer);
@@ -215,6 +217,7 @@ static void forget_handles(struct files *files)
 	for (size_t i = 0; i < FILES_BUCKETS; i++)
 		while (files->handles[i])
 			handle_forget(files, files->handles[i]);
+	ahead_done(files);
 }
 
 /* Ends all. */

@@ -20,6 +20,8 @@
 struct job;
 struct handle;
 struct listing;
+struct chunk;
+TAILQ_HEAD(chunk_list, chunk);
 TAILQ_HEAD(files_jobs, job);
 TAILQ_HEAD(files_listings, listing);
 
@@ -40,6 +42,8 @@ struct files {
 	struct handle *handles[FILES_BUCKETS]; /* by number */
 	unsigned handle_count;
 	struct guess guess;
+	struct chunk_list chunks;	/* of all files that are read ahead */
+	size_t ahead_size;		/* bytes of theirs */
 	uint64_t last_handle;		/* goes on over connections: no old one fits again */
 	size_t names;			/* kept of all listings; see names.h */
 	uint64_t dropped, cut;		/* entries left out; directories that were too long */

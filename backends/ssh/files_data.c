@@ -104,11 +104,36 @@ static void take_read(void *data, const struct sftp_answer *answer)
 	job_part(job);
 }
 
+/* A large one comes often, and is kept. */
+void job_buffer(struct job *job)
+{
+	struct files *files = job->files;
+
+	if (job->request.length <= READ_SMALL) {
+		job->buffer = memory_grow(NULL, job->request.length);
+		return;
+	}
+	job->buffer = files->spare ? files->spare : memory_grow(NULL, FILES_DATA_MAX);
+	files->spare = NULL;
+}
+
+/* Reads in pieces, sent at once. */
+int data_read_plain(struct job *job)
+{
+	if (!job_handle(job))
+		return -EBADF;
+	job->finish = finish_read;
+	job_buffer(job);
+	make_pieces(job, job->request.length, job->files->sftp->read_size);
+	for (unsigned i = 0; i < job->count; i++)
+		ask_read(&job->pieces[i]);
+	return 0;
+}
+
 /* FILE_READ */
 int data_read(struct job *job)
 {
 	struct handle *handle = job_handle(job);
-	struct files *files = job->files;
 	uint32_t length = job->request.length;
 
 	if (!handle || handle->listing)
@@ -116,13 +141,7 @@ int data_read(struct job *job)
 	if (length == 0 || length > FILES_DATA_MAX ||
 		job->request.offset > (uint64_t)INT64_MAX - length)
 		return -EINVAL;
-	job->finish = finish_read;
-	job->buffer = files->spare ? files->spare : memory_new(FILES_DATA_MAX);
-	files->spare = NULL;
-	make_pieces(job, length, files->sftp->read_size);
-	for (unsigned i = 0; i < job->count; i++)
-		ask_read(&job->pieces[i]);
-	return 0;
+	return ahead_read(job, handle) ? 0 : data_read_plain(job);
 }
 
 /* The filesystem's numbers came, to tell whether it is full. */
@@ -189,6 +208,7 @@ int data_write(struct job *job)
 		job_asked(job);
 	}
 	handle->written = true;
+	ahead_drop(handle);
 	if (offset + size > handle->file_size)
 		handle->file_size = offset + size;
 	return 0;
@@ -300,6 +320,7 @@ int data_copy(struct job *job)
 		return -EOPNOTSUPP;
 	job->finish = finish_copy_look;
 	job->slow = true;
+	ahead_drop(to);
 	job_ask_handle(job, PACKET_FSTAT, from, job, job_take_look);
 	job_asked(job);
 	return 0;

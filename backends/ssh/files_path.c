@@ -88,6 +88,7 @@ static int setattr_handle(struct job *job)
 	if (!handle)
 		return -EBADF;
 	job->finish = finish_getattr;
+	ahead_drop(handle);
 	packet_put_attr(job_ask_handle(job, PACKET_FSETSTAT, handle, job, job_take_status), attr,
 		attr->valid);
 	job_asked(job);

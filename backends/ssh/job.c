@@ -175,6 +175,7 @@ void handle_forget(struct files *files, struct handle *handle)
 	files->handle_count--;
 	if (handle->listing)
 		directory_forget(handle->listing);
+	ahead_forget(handle);
 	free(handle);
 }
 

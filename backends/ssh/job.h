@@ -43,6 +43,8 @@ struct job {
 	bool guessed;			/* there is a guess, and it has not been found wrong */
 	bool asked_first;		/* a READ by the guess is under way */
 	struct text first;		/* what an OPEN read */
+	struct ahead *ahead;		/* that a read waits for; NULL: none */
+	TAILQ_ENTRY(job) wait;		/* of its jobs */
 	struct piece *pieces;		/* of a read or write */
 	unsigned count;
 	char *buffer;			/* what a read brought */
@@ -56,6 +58,8 @@ struct handle {
 	size_t size;
 	uint64_t file_size;		/* as last seen; only a hint */
 	struct listing *listing;	/* of a directory; NULL: a file */
+	struct ahead *ahead;		/* what is read ahead; NULL: nothing was yet */
+	uint64_t read_end;		/* where the last read ended */
 	bool written;			/* something was */
 };
 
@@ -113,6 +117,21 @@ void handle_drop(struct job *job);
 void guess_take(struct job *job);
 void guess_check(struct job *job);
 void guess_closed(struct files *files, const unsigned char *name, size_t size);
+
+/* Reads up to this size have a buffer of their own. */
+#define READ_SMALL 65536u
+/* Gives a read its buffer. */
+void job_buffer(struct job *job);
+/* A read as it is. 0 or a negative errno. */
+int data_read_plain(struct job *job);
+
+/* Reading ahead; see files_ahead.c. Takes a read if it is one of a row, else it is to be done plainly. */
+bool ahead_read(struct job *job, struct handle *handle);
+/* What was read ahead is of no use; the handle goes; the read goes; the connection is gone. */
+void ahead_drop(struct handle *handle);
+void ahead_forget(struct handle *handle);
+void ahead_cancel(struct job *job);
+void ahead_done(struct files *files);
 
 /* The directory is closed; answers that still come for it are let pass. */
 void directory_forget(struct listing *listing);

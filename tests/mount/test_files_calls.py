@@ -75,6 +75,7 @@ class Logged(guestfiles.LoggedServer, guestfiles.FilesTest):
         fd = self.open("x", os.O_RDWR)
         # From a file into itself: the kernel does it then.
         self.assertEqual(os.copy_file_range(fd, fd, 1000, 0, 200000), 1000)
+        os.fsync(fd)
         self.assertEqual(self.both()[200000:], (bytes(range(256)) * 400)[:1000])
         self.fails(errno.EINVAL, os.copy_file_range, fd, fd, 1000, 0, 500)
         other = self.new("host", "b")
@@ -82,9 +83,11 @@ class Logged(guestfiles.LoggedServer, guestfiles.FilesTest):
         with open(other / "files" / self.there.name / "z", "rb") as file, \
                 open(self.instance / "status", "rb") as status:
             self.assertEqual(os.copy_file_range(file.fileno(), fd, 21, 0, 0), 21)
+            os.fsync(fd)
             self.assertEqual(self.both()[:21], b"from another instance")
             size = os.fstat(status.fileno()).st_size
             self.assertEqual(os.copy_file_range(status.fileno(), fd, size, 0, 0), size)
+            os.fsync(fd)
         self.assertTrue(self.both().startswith(b"state ready\n"))
 
 
@@ -124,6 +127,7 @@ class OtherCalls(guestfiles.FilesTest):
         self.assertEqual(libc.fallocate(fd, 3, ctypes.c_long(0), ctypes.c_long(10)), -1)
         self.assertEqual(ctypes.get_errno(), errno.EOPNOTSUPP)
         os.posix_fallocate(fd, 0, 5000)
+        os.fsync(fd)
         self.assertEqual(os.stat(self.there / "x").st_size, 5000)
 
     def test_record_locks(self):

@@ -267,8 +267,10 @@ class Changes(guestfiles.FilesTest):
         sh(f"mount -t tmpfs -o size=1m none '{self.there}'")
         self.addCleanup(sh, f"umount '{self.there}'")
         with open(self.here / "x", "wb", buffering=0) as file:
-            self.assertLess(file.write(bytes(4 << 20)), 2 << 20)
-            self.fails(errno.ENOSPC, file.write, bytes(1 << 20))
+            def fill():
+                file.write(bytes(4 << 20))
+                os.fsync(file.fileno())
+            self.fails(errno.ENOSPC, fill)
         os.truncate(self.here / "x", 0)
         write(self.here / "x", "fits again")
         self.assertEqual(self.both(), b"fits again")

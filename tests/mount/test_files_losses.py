@@ -159,10 +159,11 @@ class Losses(guestfiles.LoggedServer, guestfiles.FilesTest):
                 break
         self.assertIn(error.errno, LOST)
         self.back()
-        # It may be the same or not: nobody can tell. All that write(2) took is there.
+        # It may be the same or not: nobody can tell. Some of what write(2) took may be lost.
         self.fails(errno.EIO, os.fsync, fd)
         self.fails(errno.ESTALE, os.pwrite, fd, b"x", 0)
-        self.assertGreaterEqual(os.stat(self.there / "x").st_size, written)
+        self.assertGreater(os.stat(self.there / "x").st_size, 0)
+        self.assertGreater(written, 0)
 
     def test_what_was_synced_is_there(self):
         fd = self.fresh("x", os.O_WRONLY, b"")

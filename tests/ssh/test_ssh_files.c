@@ -527,6 +527,86 @@ static void test_open_small(void **state)
 	}
 }
 
+#define BIG (3u * 1048576u + 777u)
+
+/* Starts one read of a row. */
+static void read_start(uint64_t handle, uint64_t offset, uint32_t length, uint32_t flags,
+	struct answer *answer)
+{
+	struct file_request request = { .op = FILE_READ, .flags = flags, .handle = handle,
+		.offset = offset, .length = length };
+
+	ask_start(&fixture, &request, NULL, NULL, NULL, answer);
+}
+
+/* Awaits it, and compares. */
+static void read_check(struct answer *answer, const char *content, uint64_t offset, uint32_t length)
+{
+	size_t left = offset < BIG ? BIG - (size_t)offset : 0, size = left < length ? left : length;
+
+	await(&fixture, &answer->done);
+	assert_int_equal(answer->reply.error, 0);
+	assert_int_equal(answer->bytes.size, size);
+	if (size)
+		assert_memory_equal(answer->bytes.data, content + offset, size);
+	answer_done(answer);
+}
+
+/* Reads in rows, several at once, of odd sizes, with jumps and cancellations: each gets its bytes. */
+static void test_read_ahead(void **state)
+{
+	static char content[BIG];
+	static const uint32_t lengths[] = { 131072, 100000, 4096, 1, 1048576, 65536 };
+	struct answer answers[4];
+	uint64_t handle, offset = 0;
+
+	for (size_t i = 0; i < BIG; i++)
+		content[i] = (char)random();
+	FILE *file = fopen(here("big"), "we");
+	assert_int_equal(fwrite(content, 1, BIG, file), BIG);
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(ask_open(&fixture, "big", O_RDWR, &handle), 0);
+	for (int round = 0; round < 400; round++) {
+		uint32_t length = lengths[random() % 6];
+
+		if (offset > BIG || random() % 10 == 0)
+			offset = random() % 3 ? 0 : (uint64_t)random() % BIG;
+		for (unsigned i = 0; i < 4; i++)
+			read_start(handle, offset + i * length, length, random() % 20 ? FILES_AHEAD : 0,
+				&answers[i]);
+		if (round % 9 == 0)
+			ssh_transport.file_cancel(fixture.transport, (uint64_t)(uintptr_t)&answers[0]);
+		for (unsigned i = round % 9 == 0; i < 4; i++)
+			read_check(&answers[i], content, offset + i * length, length);
+		offset += 4 * length;
+	}
+	/* What is written, or read with the demand that it is new, is not what was there before. */
+	for (unsigned i = 0; i < 2; i++)
+		read_start(handle, i * 4096, 4096, FILES_AHEAD, &answers[i]);
+	for (unsigned i = 0; i < 2; i++)
+		read_check(&answers[i], content, i * 4096, 4096);
+	memset(content + 8192, 'w', 4096);
+	assert_int_equal(put(handle, 8192, content + 8192, 4096), 0);
+	read_start(handle, 8192, 4096, FILES_AHEAD, &answers[0]);
+	read_check(&answers[0], content, 8192, 4096);
+	memset(content, 'n', BIG);
+	file = fopen(here("big"), "r+e");
+	assert_int_equal(fwrite(content, 1, BIG, file), BIG);
+	assert_int_equal(fclose(file), 0);
+	read_start(handle, 12288, 4096, 0, &answers[0]);
+	read_check(&answers[0], content, 12288, 4096);
+	/* A row that is under way when its file is closed ends, too. */
+	for (unsigned i = 0; i < 4; i++)
+		read_start(handle, 16384 + i * 4096, 4096, FILES_AHEAD, &answers[i]);
+	shut(handle);
+	for (unsigned i = 0; i < 4; i++) {
+		await(&fixture, &answers[i].done);
+		assert_true(answers[i].reply.error == -EBADF || answers[i].bytes.size == 4096);
+		answer_done(&answers[i]);
+	}
+	assert_int_equal(simple(FILE_UNLINK, "big"), 0);
+}
+
 /* A cancelled request is not answered, and what it opened is closed. */
 static void test_cancel(void **state)
 {
@@ -618,6 +698,7 @@ int main(void)
 		cmocka_unit_test(test_root),
 		cmocka_unit_test(test_together),
 		cmocka_unit_test(test_open_small),
+		cmocka_unit_test(test_read_ahead),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_cancel_list),
 	};
