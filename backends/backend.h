@@ -107,6 +107,7 @@ struct poolfs_target {
 #define POOLFS_FEATURE_FORWARD 4u	/* `forward` and `expose`: its transport has forwards */
 #define POOLFS_FEATURE_SYSRQ 8u		/* verb `sysrq` of ctl, and on_crash_sysrq: .sysrq is there */
 #define POOLFS_FEATURE_NMI 16u		/* verb `nmi` of ctl: .nmi is there */
+#define POOLFS_FEATURE_RESET 32u	/* on_crash = reset: .reset is there */
 
 struct poolfs_kind {
 	uint32_t abi;			/* POOLFS_ABI */
@@ -158,7 +159,8 @@ void poolfs_machine_status(struct poolfs_machine *machine, const char *key, cons
 
 enum poolfs_ending {
 	POOLFS_ENDED_STOPPED,	/* powered off, or its emulator went away */
-	POOLFS_ENDED_CRASHED,	/* its kernel panicked */
+	POOLFS_ENDED_CRASHED,	/* its kernel panicked; .reset and .stop are still possible */
+	POOLFS_ENDED_RESTARTED,	/* it began anew by itself; likewise. Only with on_crash = reset */
 };
 
 /* The machine ended without being asked to; once per machine, after start began (also before
@@ -215,6 +217,10 @@ struct poolfs_backend {
 	int (*sysrq)(void *state, char key);
 	/* A non-maskable interrupt for the guest, likewise. */
 	int (*nmi)(void *state);
+	/* Begins the machine anew, as its reset button does; after start was done, and possibly after
+	 * poolfs_machine_ended with CRASHED or RESTARTED, which may then be called again. Done as start
+	 * is. NULL: there is no way. */
+	void (*reset)(void *state, struct poolfs_op *op);
 };
 
 #endif

@@ -15,7 +15,7 @@ const struct poolfs_kind *const kinds_all[] = {
 };
 
 static const char *const crash_levels[] = { "any", "fatal", "never", NULL };
-static const char *const crash_ends[] = { "keep", "destroy", NULL };
+static const char *const crash_ends[] = { "keep", "reset", "destroy", NULL };
 static const char *const owners[] = { "mount", "guest", NULL };
 
 const struct poolfs_key kinds_pool_keys[] = {
@@ -81,8 +81,8 @@ const struct poolfs_key kinds_pool_keys[] = {
 	  .type = POOLFS_CHOICE,
 	  .choices = crash_ends,
 	  .fallback = "keep",
-	  .help = "What becomes of a crashed instance: keep leaves it to be looked at; destroy ends "
-		  "it as rmdir does." },
+	  .help = "What becomes of a crashed instance: keep leaves it to be looked at; reset "
+		  "boots its machine anew; destroy ends it as rmdir does." },
 	{ .name = "on_crash_sysrq",
 	  .type = POOLFS_STRING,
 	  .help = "SysRq keys, such as \"wt\", that a crashed machine gets before its report is "

@@ -171,6 +171,16 @@ static void check_sysrq(struct job *job)
 			section_line(job->section, "on_crash_sysrq"), "on_crash_sysrq", "%s", wrong);
 }
 
+/* Not every kind of machine can begin anew. */
+static void check_reset(struct job *job)
+{
+	if (values_key(job->values, "on_crash") && poolfs_has(job->values, "on_crash") &&
+		strcmp(poolfs_string(job->values, "on_crash"), "reset") == 0 &&
+		!(job->kind->features & POOLFS_FEATURE_RESET))
+		complaints_add(&job->loader->complaints, section_line(job->section, "on_crash"),
+			"on_crash", "this kind of machine cannot be reset: choose keep or destroy");
+}
+
 /* Reads a pool's patterns, whose mistakes would else be met in every instance. */
 static void check_patterns(struct job *job)
 {
@@ -204,6 +214,7 @@ static struct poolfs_values *read_values(struct job *job, const struct poolfs_ke
 	if (job->kind && job->loader->complaints.count == before) {
 		check_patterns(job);
 		check_sysrq(job);
+		check_reset(job);
 	}
 	if (job->loader->complaints.count == before)
 		check_kind(job);

@@ -94,6 +94,12 @@ void guestfs_up(struct guestfs *fs)
 	guest_queue_set(&fs->queue, GUEST_UP);
 }
 
+/* Not up yet: what is asked for waits. */
+void guestfs_wait(struct guestfs *fs)
+{
+	guest_queue_set(&fs->queue, GUEST_WAITING);
+}
+
 /* Not up, and not about to be. */
 void guestfs_down(struct guestfs *fs)
 {

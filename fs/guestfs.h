@@ -31,6 +31,7 @@ void guestfs_doubt(struct guestfs *guestfs);
 /* The instance's state allows to send now: what waited is sent. */
 void guestfs_up(struct guestfs *guestfs);
 /* It does not boot any more and is not up: what waits or was sent is answered with EHOSTDOWN. */
+void guestfs_wait(struct guestfs *fs);
 void guestfs_down(struct guestfs *guestfs);
 /* A reply came. Below 0: it broke the protocol. */
 int guestfs_reply(struct guestfs *guestfs, uint64_t id, const void *payload, size_t size);

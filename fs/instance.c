@@ -101,6 +101,13 @@ static void enter(struct instance *instance)
 	case INSTANCE_LOST:
 		guestfs_down(instance->guestfs);
 		break;
+	case INSTANCE_BOOTING: /* again, after a crash */
+		instance->boot_ms = 0;
+		stream_done(&instance->ready);
+		stream_init_memory(&instance->ready, 64);
+		instance->console.stream.ended = false;
+		guestfs_wait(instance->guestfs);
+		break;
 	default:
 		break;
 	}

@@ -13,7 +13,7 @@ static const struct {
 		TO(PAUSED) | TO(CRASHED) | TO(STOPPED) | TO(LOST) | TO(CLOSING), false },
 	[INSTANCE_PAUSED] = { "paused",
 		TO(READY) | TO(CRASHED) | TO(STOPPED) | TO(LOST) | TO(CLOSING), false },
-	[INSTANCE_CRASHED] = { "crashed", TO(STOPPED) | TO(CLOSING), true },
+	[INSTANCE_CRASHED] = { "crashed", TO(BOOTING) | TO(STOPPED) | TO(CLOSING), true },
 	[INSTANCE_STOPPED] = { "stopped", TO(CLOSING), true },
 	[INSTANCE_LOST] = { "lost", TO(READY) | TO(CRASHED) | TO(STOPPED) | TO(CLOSING), false },
 	[INSTANCE_FAILED] = { "failed", TO(CLOSING), true },

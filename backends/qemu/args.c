@@ -233,14 +233,16 @@ static void add_trial(struct words *words, const struct args *args,
 /* Makes the command line. */
 char **args_make(const struct args *args)
 {
-	static const char *const always[] = { "-nodefaults", "-no-user-config", "-no-reboot",
-		"-display", "none" };
+	static const char *const always[] = { "-nodefaults", "-no-user-config", "-display",
+		"none" };
 	const struct architecture *architecture = architecture_of(args->values);
 	struct words words = { 0 };
 
 	add_word(&words, memory_string(poolfs_string(args->values, "program")));
 	for (size_t i = 0; i < sizeof(always) / sizeof(*always); i++)
 		add_word(&words, memory_string(always[i]));
+	if (!args->resets)
+		add_word(&words, memory_string("-no-reboot"));
 	add_machine(&words, args, architecture);
 	add_kernel(&words, args, architecture);
 	if (args->purpose == ARGS_TRIAL) {

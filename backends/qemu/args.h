@@ -26,6 +26,7 @@ struct args {
 	enum args_purpose purpose;
 	bool kvm;
 	bool sandbox;
+	bool resets;		/* a guest that resets itself boots again; else QEMU ends */
 };
 
 /* The words for exec, ended by NULL; args_free() them. */

@@ -134,7 +134,7 @@ const struct poolfs_kind qemu_kind = {
 	.name = "qemu",
 	.summary = "virtual machines by QEMU, with KVM or by emulation",
 	.features = POOLFS_FEATURE_CONSOLE | POOLFS_FEATURE_FORWARD |
-		POOLFS_FEATURE_SYSRQ | POOLFS_FEATURE_NMI,
+		POOLFS_FEATURE_SYSRQ | POOLFS_FEATURE_NMI | POOLFS_FEATURE_RESET,
 	.tables = tables,
 	.check = qemu_check,
 };

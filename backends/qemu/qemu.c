@@ -164,6 +164,11 @@ static void describe(struct qemu *qemu, const char *program, int status, int sig
 
 /* ---- The monitor --------------------------------------------------------- */
 
+/* For commands that may fail: QEMU before 6.0 has no set-action, and ends at a panic instead. */
+static void ignore_answer(void *data, int result, const json_t *value, const char *reason)
+{
+}
+
 /* The reasons of QEMU's SHUTDOWN event (qapi/run-state.json), for people. */
 static const struct {
 	const char *name;
@@ -217,6 +222,23 @@ static void on_status(void *data, int result, const json_t *value, const char *r
 			"the machine is stopped by an error of its disk on the host (no space?)");
 }
 
+static void on_answered(void *data);
+
+/* The machine begins anew: because we said so, then its server is waited for; or by itself, which it
+ * does only where args.c lets it. SeaBIOS, when it finds its memory as it was, resets the machine once
+ * more, which looks as if the guest had done so: while a start is under way, all resets are ours. */
+static void on_reset(struct qemu *qemu, bool guest)
+{
+	if (guest && !qemu->start) {
+		ended(qemu, POOLFS_ENDED_RESTARTED, "the guest reset itself");
+		return;
+	}
+	if (!qemu->start || qemu->knock || qemu->stage != BOOTING)
+		return;
+	qmp_call(qemu->qmp, "cont", NULL, ignore_answer, qemu);
+	knock_start(qemu->loop, qemu->port, on_answered, qemu, &qemu->knock);
+}
+
 /* The monitor tells of something. */
 static void on_event(void *data, const char *name, const json_t *about)
 {
@@ -226,6 +248,8 @@ static void on_event(void *data, const char *name, const json_t *about)
 		on_shutdown(qemu, about);
 	else if (strcmp(name, "GUEST_PANICKED") == 0)
 		on_panicked(qemu);
+	else if (strcmp(name, "RESET") == 0)
+		on_reset(qemu, json_is_true(json_object_get(about, "guest")));
 	else if (strcmp(name, "STOP") == 0)
 		qmp_call(qemu->qmp, "query-status", NULL, on_status, qemu);
 }
@@ -269,11 +293,6 @@ static void on_usernet(void *data, int result, const json_t *value, const char *
 		launched(qemu);
 	else
 		fail(qemu, -EPROTO, result < 0 ? reason : "QEMU does not show the forwarded port");
-}
-
-/* For commands that may fail: QEMU before 6.0 has no set-action, and ends at a panic instead. */
-static void ignore_answer(void *data, int result, const json_t *value, const char *reason)
-{
 }
 
 /* The monitor takes commands. */
@@ -379,6 +398,8 @@ static int launch(struct qemu *qemu, struct poolfs_err *err)
 		.purpose = ARGS_RUN,
 		.kvm = qemu->kvm,
 		.sandbox = qemu->sandbox,
+		/* It may do so after a crash. */
+		.resets = strcmp(poolfs_string(qemu->values, "on_crash"), "reset") == 0,
 	};
 	int result = peer_listen(qemu->loop, ARGS_CONSOLE, &console_events, qemu, &qemu->console,
 		err);
@@ -515,6 +536,35 @@ static void qemu_start(void *state, struct poolfs_op *op)
 	probe_start(qemu->loop, qemu->values, "..", &probe_events, qemu, &qemu->probe);
 }
 
+/* QEMU resets the machine, or not. */
+static void on_system_reset(void *data, int result, const json_t *value, const char *reason)
+{
+	struct qemu *qemu = data;
+
+	if (result < 0 && qemu->start)
+		fail(qemu, result, reason);
+}
+
+/* The reset button. on_reset goes on. */
+static void qemu_reset(void *state, struct poolfs_op *op)
+{
+	struct qemu *qemu = state;
+
+	qemu->start = op;
+	qemu->has_ended = false;
+	poolfs_op_on_cancel(op, on_cancel, qemu);
+	if (!qemu->start)
+		return;
+	if (qemu->stage != RUNNING || !qemu->qmp) {
+		fail(qemu, -EHOSTDOWN, "QEMU has ended");
+		return;
+	}
+	qemu->stage = BOOTING;
+	int result = qmp_call(qemu->qmp, "system_reset", NULL, on_system_reset, qemu);
+	if (result < 0)
+		fail(qemu, result, "QEMU's monitor takes no commands");
+}
+
 /* QEMU is asked through its monitor, else by a signal. */
 static void qemu_stop(void *state, struct poolfs_op *op)
 {
@@ -595,4 +645,5 @@ const struct poolfs_backend qemu_backend = {
 	.console_write = qemu_console_write,
 	.sysrq = qemu_sysrq,
 	.nmi = qemu_nmi,
+	.reset = qemu_reset,
 };

@@ -218,3 +218,18 @@ int door_nmi(struct door *door)
 		return -EOPNOTSUPP;
 	return runs(door) ? door->backend.nmi(door->state) : -EHOSTDOWN;
 }
+
+/* Whether there is a way. */
+bool door_can_reset(const struct door *door)
+{
+	return door->backend.reset && door->step == DOOR_STARTED;
+}
+
+/* Begins anew. */
+void door_reset(struct door *door, uint64_t limit, door_done *done, void *data)
+{
+	assert(door_can_reset(door));
+	door->cancelled = false;
+	door_begin(door, DOOR_STARTING, limit, done, data);
+	door->backend.reset(door->state, door->op);
+}

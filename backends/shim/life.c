@@ -3,7 +3,8 @@
  * booting --up--> ready <--up/down--> lost       booting --> failed
  *                   \________________/ \--> stopped, crashed
  *
- * failed, stopped and crashed are final. What a backend reports from within a call (the machine
+ * failed and stopped are final, and so is crashed unless the key on_crash says reset: then the
+ * machine boots again. What a backend reports from within a call (the machine
  * ended, a crash on the console) is kept, and looked at on the loop's next turn: nothing is torn
  * down under a backend, and a crash that came with the end wins over it.
  *
@@ -312,6 +313,40 @@ void life_begin(struct shim *shim)
 	door_start(life->door, life_boot_left(shim), life_started, shim);
 }
 
+/* Whether a crashed machine is to begin anew, and can. */
+static bool life_may_restart(const struct shim *shim)
+{
+	const struct life *life = &shim->life;
+	const char *word = poolfs_string(shim->setup.values, "on_crash");
+	bool there = !life->ended || life->how != POOLFS_ENDED_STOPPED;
+
+	return word && strcmp(word, "reset") == 0 && there && life->state == INSTANCE_CRASHED &&
+		life->door && !life->stopping && life->end == LIFE_NOT_ENDED &&
+		door_can_reset(life->door);
+}
+
+/* Boots a crashed machine again. */
+static void life_restart(struct shim *shim)
+{
+	struct life *life = &shim->life;
+	struct poolfs_err err = { "" };
+
+	uv_update_time(shim->loop);
+	life->begun = uv_now(shim->loop);
+	life->delay = LIFE_LOST_RETRY_MS;
+	life->hopeless = false;
+	life->boot_ms = 0;
+	free(life->trouble);
+	life->trouble = NULL;
+	life_change(shim, INSTANCE_BOOTING, NULL);
+	if (shim->setup.transport->new(shim->loop, shim->setup.values, &transport_events, shim,
+			&life->transport, &err) < 0) {
+		life_fail(shim, err.text);
+		return;
+	}
+	door_reset(life->door, life_boot_left(shim), life_started, shim);
+}
+
 /* Looks at what the backend reported. */
 static void life_news(uv_timer_t *timer)
 {
@@ -333,9 +368,16 @@ static void life_news(uv_timer_t *timer)
 		life_fail(shim, reason);
 	else
 		life_gone(shim, crashed ? INSTANCE_CRASHED : INSTANCE_STOPPED, reason);
+	bool restart = crashed && life_may_restart(shim);
+	/* One that began anew without a crash is not what it was: it ends. */
+	if (life->ended && life->how == POOLFS_ENDED_RESTARTED && !restart && !life->stopping)
+		life_end(shim);
 	free(life->crash);
 	free(life->ended);
 	life->crash = life->ended = NULL;
+	life->how = POOLFS_ENDED_STOPPED;
+	if (restart)
+		life_restart(shim);
 }
 
 /* A crash was seen. */

@@ -142,6 +142,37 @@ class Destroy(CrashTest):
         instance.rmdir()
 
 
+class Reset(CrashTest):
+    """What is crashed boots again."""
+
+    keys = {"memory": "128M", "on_crash": "reset"}
+
+    def test_reset(self):
+        instance = self.new("linux", "again")
+        for number, command, title in (
+                (1, kmsg(WARNING.format("slot_a")) + "sleep 1000", "WARNING in slot_a"),
+                (2, "echo c >/proc/sysrq-trigger", "kernel panic: sysrq triggered crash")):
+            run = self.begin(instance, command)
+            self.assertEqual(text(run / "exit"), "255\n")
+            wait_for(lambda: value(instance, "crashes") == str(number), "the report")
+            wait_for(lambda: text(instance / "state") != "crashed\n", "another state")
+            try:
+                self.assertGreater(float(text(instance / "ready")), 0)
+            except OSError as error:
+                raise AssertionError(f"{error}: " + text(instance / "error")) from None
+            self.assertEqual(text(instance / "state"), "ready\n")
+            self.assertEqual(text(instance / f"crashes/{number}").splitlines()[0], title)
+            self.assertEqual(self.run_in(instance, "test ! -e go && echo new"), (b"new\n", 0))
+            write(instance / "files/back", "x")
+            self.assertEqual(self.events("again")[-4:],
+                             [f"crash {number} {title}", f"ready crashed {title}",
+                              "crashed booting", "booting ready"])
+        self.assertEqual(text(instance / "error"), "")
+        write(instance / "cmd", "reboot -f")
+        wait_for(lambda: text(instance / "state") == "stopped\n", "state stopped")
+        self.assertIn("reset itself", text(instance / "error"))
+
+
 class Asked(CrashTest):
     """SysRq and interrupts, by ctl and before a report is complete."""
 

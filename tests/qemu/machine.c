@@ -15,6 +15,7 @@
 
 #include "backends/base/memory.h"
 #include "backends/base/values.h"
+#include "backends/kinds.h"
 #include "backends/process/child.h"
 #include "backends/qemu/qemu.h"
 
@@ -165,7 +166,8 @@ struct poolfs_machine *machine_open(const char *const *settings)
 	assert_int_equal(chdir(directory), 0);
 	free(directory);
 	uv_loop_init(&machine->loop);
-	machine->values = values_new(qemu_kind.tables);
+	machine->tables = kinds_tables(&qemu_kind);
+	machine->values = values_new(machine->tables);
 	for (size_t i = 0; settings[i]; i++)
 		set(machine->values, settings[i]);
 	values_defaults(machine->values, work);
@@ -189,6 +191,7 @@ void machine_close(struct poolfs_machine *machine)
 	assert_int_equal(rmdir(directory), 0);
 	free(directory);
 	values_free(machine->values);
+	free(machine->tables);
 	text_done(&machine->console);
 	text_done(&machine->log);
 	text_done(&machine->status);

@@ -22,6 +22,7 @@ struct poolfs_op {
 struct poolfs_machine {
 	uv_loop_t loop;
 	struct poolfs_values *values;
+	const struct poolfs_key **tables;	/* free() it */
 	void *state;
 	struct text console;
 	struct text log;

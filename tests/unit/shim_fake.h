@@ -67,7 +67,8 @@ struct fake {
 	int opens, closes, starts, stops, cancels;
 	const char *sysrq;		/* the key on_crash_sysrq; NULL: unset */
 	char keys[64];			/* of SysRq that came */
-	int nmis;
+	int nmis, reset_count;
+	bool resets;			/* on_crash = reset */
 	const char *crash_on;		/* the key; NULL: any */
 	char typed[100000];
 	int typed_size, room;		/* room: what the console still takes */
@@ -201,6 +202,16 @@ static int fake_nmi(void *state)
 	return 0;
 }
 
+static void fake_reset(void *state, struct poolfs_op *op)
+{
+	fake.reset_count++;
+	poolfs_op_on_cancel(op, fake_cancel, &fake);
+	if (fake.start_hangs)
+		fake.start = op;
+	else
+		poolfs_op_done(op, 0, NULL);
+}
+
 static const struct poolfs_kind fake_kind = { .abi = POOLFS_ABI, .size = sizeof(fake_kind),
 	.name = "fake" };
 static const struct poolfs_backend fake_backend = {
@@ -215,6 +226,7 @@ static const struct poolfs_backend fake_backend = {
 	.console_write = fake_console_write,
 	.sysrq = fake_sysrq,
 	.nmi = fake_nmi,
+	.reset = fake_reset,
 };
 
 #include "tests/unit/shim_fake_transport.h"
@@ -342,6 +354,7 @@ static const struct poolfs_key fake_keys[] = {
 	{ .name = "output_limit", .type = POOLFS_SIZE },
 	{ .name = "crash_on", .type = POOLFS_STRING },
 	{ .name = "on_crash_sysrq", .type = POOLFS_STRING },
+	{ .name = "on_crash", .type = POOLFS_STRING },
 	{ 0 }
 };
 
@@ -386,6 +399,8 @@ static inline void instance_begin(const char *boot_timeout)
 	values_set(values, "crash_on", fake.crash_on ? fake.crash_on : "any", "/", NULL);
 	assert_int_equal(patterns_load(TEST_PATTERNS, NULL, &patterns, NULL), 0);
 	setup.patterns = patterns;
+	if (fake.resets)
+		values_set(values, "on_crash", "reset", "/", NULL);
 	if (fake.sysrq)
 		values_set(values, "on_crash_sysrq", fake.sysrq, "/", NULL);
 	setup.listener = instance_listen();

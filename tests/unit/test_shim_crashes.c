@@ -187,6 +187,54 @@ static void the_machine_takes_verbs(void **state)
 	assert_int_equal(fake.nmis, 1);
 }
 
+static void a_crashed_machine_boots_again(void **state)
+{
+	fake.resets = true;
+	instance_ready();
+	start_run(1);
+	console(WARNING("slot_a") END "x\n");
+	AWAIT(fake.reset_count == 1 && peer.state == INSTANCE_READY);
+	assert_true(peer_saw(" state 3\n") && fake.frees == 1 && fake.connects == 2);
+	assert_int_equal(peer.runs[1].state, RUN_LOST);
+	assert_int_equal(peer.text[0], '\0');
+	start_run(2);
+	/* Also one that reset itself after a panic, and one that stands still. */
+	console(PANIC);
+	poolfs_machine_ended(fake.machine, POOLFS_ENDED_RESTARTED, "reset");
+	AWAIT(fake.reset_count == 2 && peer.state == INSTANCE_READY);
+	poolfs_machine_ended(fake.machine, POOLFS_ENDED_CRASHED, "panicked");
+	AWAIT(fake.reset_count == 3 && peer.state == INSTANCE_READY);
+	assert_int_equal(peer.runs[2].state, RUN_LOST);
+	assert_int_equal(peer.crashes, 2);
+	/* Not one whose emulator is gone. */
+	console(PANIC);
+	poolfs_machine_ended(fake.machine, POOLFS_ENDED_STOPPED, "killed");
+	AWAIT(peer.state == INSTANCE_CRASHED);
+	assert_int_equal(fake.reset_count, 3);
+}
+
+static void a_reset_without_a_crash_is_the_end(void **state)
+{
+	fake.resets = true;
+	instance_ready();
+	poolfs_machine_ended(fake.machine, POOLFS_ENDED_RESTARTED, "reset");
+	AWAIT(peer.state == INSTANCE_STOPPED && fake.stops == 1);
+	assert_int_equal(fake.reset_count, 0);
+}
+
+static void a_reset_that_hangs_can_be_stopped(void **state)
+{
+	fake.resets = true;
+	instance_ready();
+	fake.start_hangs = true;
+	console(WARNING("slot_a") END "x\n");
+	AWAIT(peer.state == INSTANCE_BOOTING && fake.start);
+	send_frame(FRAME_STOP, 0, NULL, 0);
+	AWAIT(done);
+	assert_int_equal(fake.cancels, 1);
+	assert_int_equal(fake.stops, 1);
+}
+
 static void there_are_only_so_many(void **state)
 {
 	fake.crash_on = "never";
@@ -213,6 +261,9 @@ int main(void)
 		shim_test(never_is_never),
 		shim_test(the_report_holds_what_sysrq_prints),
 		shim_test(the_machine_takes_verbs),
+		shim_test(a_crashed_machine_boots_again),
+		shim_test(a_reset_without_a_crash_is_the_end),
+		shim_test(a_reset_that_hangs_can_be_stopped),
 		shim_test(there_are_only_so_many),
 	};
 
