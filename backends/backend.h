@@ -190,6 +190,12 @@ struct poolfs_address {
 	 * machine that this instance made: its key is pinned at the first connection. */
 	const char *known_hosts;
 	const char *user;	/* the login's name; NULL: the key ssh_user */
+	/* known_hosts: the key of a host that the file does not have is trusted and added to it. */
+	bool accept_new;
+	/* A program, with its arguments and a NULL, and more NAME=VALUE for its environment (may be
+	 * NULL): its standard input and output are the connection. NULL: a TCP connection. */
+	const char *const *proxy;
+	const char *const *proxy_environment;
 };
 
 struct poolfs_backend {

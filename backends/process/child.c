@@ -194,9 +194,10 @@ static int spawn(struct uv_loop_s *loop, const struct child_options *options,
 {
 	char *parent, **words = launch_words(options->argv, &parent);
 	char **environment = make_environment(options->environment);
+	int input = options->stream ? options->stream : options->input;
 	uv_stdio_container_t stdio[3] = {
-		{ .flags = options->input ? UV_INHERIT_FD : UV_IGNORE, .data.fd = options->input },
-		{ .flags = UV_INHERIT_FD, .data.fd = end },
+		{ .flags = input ? UV_INHERIT_FD : UV_IGNORE, .data.fd = input },
+		{ .flags = UV_INHERIT_FD, .data.fd = options->stream ? options->stream : end },
 		{ .flags = UV_INHERIT_FD, .data.fd = end },
 	};
 	uv_process_options_t spawned = {

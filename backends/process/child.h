@@ -31,6 +31,9 @@ struct child_options {
 	const char *launcher;
 	/* A descriptor to be its standard input (it stays ours to close); 0: /dev/null. */
 	int input;
+	/* A descriptor to be its standard input and output (it stays ours to close): only what it
+	 * writes to standard error comes to `output`. 0: none. */
+	int stream;
 	/* What it wrote to standard output and standard error, as it came. May be NULL. */
 	void (*output)(void *data, const void *bytes, size_t size);
 	/* It ended, and all of its output was delivered; once. status is the exit status; signal

@@ -112,7 +112,10 @@ static int qemu_check(const struct poolfs_values *values, struct poolfs_err *err
 {
 	bool has_kernel = poolfs_has(values, "kernel");
 	uint64_t size;
+	int result = ssh_keys_check(values, err);
 
+	if (result < 0)
+		return result;
 	if (!has_kernel && !poolfs_has(values, "disk"))
 		return poolfs_err_set(err, -EINVAL, "kernel: needed (or disk): there is nothing to "
 			"boot; poolfs-mkguest makes a small guest");

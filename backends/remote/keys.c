@@ -4,10 +4,16 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "backends/base/memory.h"
+#include "backends/remote/jump.h"
 #include "backends/remote/target.h"
 #include "backends/ssh/keys.h"
+
+static const char *const trusts[] = { "known", "accept-new", NULL };
 
 static const struct poolfs_key keys[] = {
 	{ .name = "host",
@@ -21,10 +27,20 @@ static const struct poolfs_key keys[] = {
 		  "machine, any other mkdir one that is free." },
 	{ .name = "known_hosts",
 	  .type = POOLFS_PATH,
-	  .flags = POOLFS_KEY_EXISTS,
 	  .fallback = "~/.ssh/known_hosts",
-	  .help = "The file, as ssh(1) keeps it, that must hold the machine's host key. Names with "
+	  .help = "The file, as ssh(1) keeps it, that holds the machine's host key. Names with "
 		  "wildcards and certificate authorities in it are not used." },
+	{ .name = "host_key",
+	  .type = POOLFS_CHOICE,
+	  .choices = trusts,
+	  .fallback = "known",
+	  .help = "known: the host key must be in known_hosts. accept-new: that of a machine that "
+		  "known_hosts does not have is trusted, and added to it. A key that changed is refused "
+		  "in any case." },
+	{ .name = "jump",
+	  .type = POOLFS_STRING,
+	  .help = "A machine on the way, [USER@]HOST[:PORT]: ssh(1) logs in there, with the same key "
+		  "and known_hosts, and connects from there. The port is 22 unless it is written." },
 	{ 0 }
 };
 
@@ -72,6 +88,29 @@ static int check_targets(const struct poolfs_values *values, struct poolfs_err *
 	return result;
 }
 
+/* The file must be there, unless keys are added to it. */
+static int check_known_hosts(const struct poolfs_values *values, struct poolfs_err *err)
+{
+	const char *path = poolfs_string(values, "known_hosts");
+	bool adds = strcmp(poolfs_string(values, "host_key"), "accept-new") == 0;
+
+	if (access(path, adds ? R_OK | W_OK : R_OK) == 0)
+		return 0;
+	int error = errno;
+	char *directory = memory_string(path);
+	char *slash = strrchr(directory, '/');
+
+	if (slash)
+		slash[slash == directory] = '\0';
+	bool can_be_made = adds && error == ENOENT && access(directory, W_OK) == 0;
+	free(directory);
+	if (can_be_made)
+		return 0;
+	return poolfs_err_set(err, -error, "known_hosts: %s: %s%s", path, strerror(error),
+		adds ? "" : ": ssh-keyscan HOST prints what belongs into it; or set host_key = "
+			    "accept-new");
+}
+
 /* One machine for all, or a list; an empty host would be this host. */
 static int check(const struct poolfs_values *values, struct poolfs_err *err)
 {
@@ -86,7 +125,12 @@ static int check(const struct poolfs_values *values, struct poolfs_err *err)
 	if (host ? !*host : !list)
 		return poolfs_err_set(err, -EINVAL, "host: a name or an address is needed, or a list "
 			"of machines in targets");
-	return check_targets(values, err);
+	int result = check_targets(values, err);
+	if (result == 0)
+		result = check_known_hosts(values, err);
+	if (result == 0)
+		result = jump_check(values, err);
+	return result < 0 ? result : ssh_keys_check(values, err);
 }
 
 const struct poolfs_kind remote_kind = {

@@ -10,11 +10,13 @@
 #include <string.h>
 
 #include "backends/base/memory.h"
+#include "backends/remote/jump.h"
 #include "backends/remote/target.h"
 
 struct remote {
 	struct poolfs_machine *machine;
 	struct target target;	/* complete: of `targets`, or of `host` */
+	struct jump jump;	/* empty: the way is direct */
 };
 
 /* The machine of an instance: the one word that the daemon chose, or the one that all share. */
@@ -41,8 +43,11 @@ static int read_machine(const struct poolfs_values *values, struct target *targe
 static int remote_open(struct poolfs_machine *machine, void **state, struct poolfs_err *err)
 {
 	struct remote *remote = memory_new(sizeof(*remote));
-	int result = read_machine(poolfs_machine_values(machine), &remote->target, err);
+	const struct poolfs_values *values = poolfs_machine_values(machine);
+	int result = read_machine(values, &remote->target, err);
 
+	if (result == 0 && poolfs_has(values, "jump"))
+		result = jump_make(values, &remote->target, &remote->jump, err);
 	if (result < 0) {
 		free(remote);
 		return result;
@@ -55,7 +60,10 @@ static int remote_open(struct poolfs_machine *machine, void **state, struct pool
 /* .close */
 static void remote_close(void *state)
 {
-	free(state);
+	struct remote *remote = state;
+
+	jump_done(&remote->jump);
+	free(remote);
 }
 
 /* .start: whether the machine is there is for the login to find out. */
@@ -82,11 +90,15 @@ static int remote_address(void *state, struct poolfs_address *address, struct po
 {
 	struct remote *remote = state;
 
+	const struct poolfs_values *values = poolfs_machine_values(remote->machine);
+
 	address->host = remote->target.host;
 	address->port = remote->target.port;
 	address->user = remote->target.user;
-	address->known_hosts =
-		poolfs_string(poolfs_machine_values(remote->machine), "known_hosts");
+	address->known_hosts = poolfs_string(values, "known_hosts");
+	address->accept_new = strcmp(poolfs_string(values, "host_key"), "accept-new") == 0;
+	address->proxy = (const char *const *)remote->jump.words;
+	address->proxy_environment = (const char *const *)remote->jump.environment;
 	return 0;
 }
 

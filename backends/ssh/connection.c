@@ -71,7 +71,8 @@ void connection_set_clocks(struct connection *connection)
 void connection_begin(struct connection *connection)
 {
 	const struct hostkey *hostkey = connection->login.hostkey;
-	struct wire_target target = { hostkey->host, hostkey->port };
+	struct wire_target target = { hostkey->host, hostkey->port, connection->proxy,
+		connection->proxy_environment };
 	struct session *session = &connection->session;
 
 	session->lost = session->fatal = false;
@@ -83,8 +84,11 @@ void connection_begin(struct connection *connection)
 	int error = wire_new(connection->loop, &target, &wire_events, connection, &session->wire);
 
 	if (error)
-		session_lose(session, true, "%s cannot be the name of a machine: %s", target.host,
+		session_lose(session, true, "%s %s: %s", target.proxy ? target.proxy[0] : target.host,
+			target.proxy ? "cannot be started" : "cannot be the name of a machine",
 			uv_strerror(error));
+	else if (target.proxy)
+		wire_connected(connection);
 }
 
 /* Logs in. */

@@ -26,6 +26,8 @@ struct connection {
 	struct login login;	/* its hostkey also names the machine */
 	struct channels channels;
 	struct exec exec;
+	const char *const *proxy; /* as in struct poolfs_address, as the next */
+	const char *const *proxy_environment;
 	uint64_t asked;		/* uv_now when a sign of life was last sent for */
 };
 

@@ -15,6 +15,7 @@ struct hostkey {
 	const char *host;		/* owned by the address, as the next two */
 	uint16_t port;
 	const char *known_hosts;	/* NULL: pin */
+	bool accept_new;		/* the key of a host that the file does not have is added to it */
 	struct text pinned;		/* the key that is pinned; empty: none yet */
 };
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "backends/ssh/keys.h"
 
+#include <errno.h>
+
 const struct poolfs_key ssh_keys[] = {
 	{ .name = "ssh_user",
 	  .type = POOLFS_STRING,
@@ -11,6 +13,10 @@ const struct poolfs_key ssh_keys[] = {
 	  .flags = POOLFS_KEY_EXISTS,
 	  .help = "The file of the private key, without passphrase (Ed25519; RSA where libssh2 is "
 		  "1.11 or newer). Unset: the keys of the agent that SSH_AUTH_SOCK names." },
+	{ .name = "ssh_agent",
+	  .type = POOLFS_BOOL,
+	  .fallback = "yes",
+	  .help = "Whether the agent is asked where no ssh_key is set. It is never forwarded." },
 	{ .name = "ssh_port",
 	  .type = POOLFS_INT,
 	  .fallback = "22",
@@ -26,3 +32,12 @@ const struct poolfs_key ssh_keys[] = {
 		  "intervals it counts as lost." },
 	{ 0 }
 };
+
+/* Looks at the login's keys together. */
+int ssh_keys_check(const struct poolfs_values *values, struct poolfs_err *err)
+{
+	if (!poolfs_has(values, "ssh_key") && !poolfs_number(values, "ssh_agent"))
+		return poolfs_err_set(err, -EINVAL, "ssh_key: without an agent (ssh_agent = no), the "
+			"file of a private key is needed");
+	return 0;
+}

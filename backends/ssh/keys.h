@@ -11,4 +11,7 @@
 /* Ended by an entry without name. */
 extern const struct poolfs_key ssh_keys[];
 
+/* For the check of a kind that lists them: 0 or a negative errno with err. */
+int ssh_keys_check(const struct poolfs_values *values, struct poolfs_err *err);
+
 #endif

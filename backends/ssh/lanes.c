@@ -106,6 +106,8 @@ static void lane_new(struct lanes *lanes)
 	connection->session.log = main->session.log;
 	connection->session.status = main->session.status;
 	connection->session.data = main->session.data;
+	connection->proxy = main->proxy;
+	connection->proxy_environment = main->proxy_environment;
 	connection->login.hostkey = main->login.hostkey;
 	connection->login.user = main->login.user;
 	connection->login.key = main->login.key;

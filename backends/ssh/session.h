@@ -22,8 +22,8 @@ struct session {
 	bool muted;		/* the transport was freed: no callbacks to its user any more */
 	size_t memory;		/* bytes that libssh2 has allocated for it, LIMIT_MEMORY at most */
 	int error;		/* what file requests end with: a negative errno */
-	char reason[512];
-	char ended[160];	/* why the wire ended; "" while it has not */
+	char reason[1536];
+	char ended[512];	/* why the wire ended; "" while it has not */
 	void (*wake)(void *data);
 	void (*log)(void *data, const char *message);
 	void (*status)(void *data, const char *key, const char *value);

@@ -291,6 +291,9 @@ static void transport_connect(struct transport *transport, const struct poolfs_a
 	transport->hostkey.host = address->host;
 	transport->hostkey.port = address->port;
 	transport->hostkey.known_hosts = address->known_hosts;
+	transport->hostkey.accept_new = address->accept_new;
+	transport->main.proxy = address->proxy;
+	transport->main.proxy_environment = address->proxy_environment;
 	transport->main.login.user = address->user ? address->user : transport->user;
 	if (transport->state == STATE_DOWN && !transport->ending)
 		begin(transport);

@@ -2,16 +2,33 @@
 #include "backends/ssh/wire.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "backends/base/memory.h"
 #include "backends/base/text.h"
+#include "backends/process/child.h"
 #include "backends/ssh/bounds.h"
 
 #define FLUSH_SIZE 262144u
+
+/* A program whose stream has ended gets so long to end, in milliseconds. */
+#define PROXY_END 500u
+/* The last bytes that are kept of what it says. */
+#define PROXY_SAID 400u
+
+/* What carries the bytes. */
+union socket {
+	uv_handle_t handle;
+	uv_stream_t stream;
+	uv_tcp_t tcp;
+	uv_pipe_t pipe;
+};
 
 struct wire {
 	uv_loop_t *loop;
@@ -21,7 +38,10 @@ struct wire {
 	char problem[128];		/* what it is when the name is not known */
 	struct addrinfo *addresses;	/* ours; freed with uv_freeaddrinfo */
 	const struct addrinfo *next;	/* to be tried next */
-	uv_tcp_t *tcp;			/* NULL when there is none; freed by its close callback */
+	union socket *socket;		/* NULL when there is none; freed by its close callback */
+	struct child *proxy;		/* the program that carries it, until it was reaped; or NULL */
+	const char *program;		/* its name; NULL: there is none */
+	struct text said;		/* what that wrote to standard error, PROXY_SAID at most */
 	uv_connect_t connect;
 	uv_write_t write;
 	struct text out;		/* to be written next */
@@ -31,6 +51,7 @@ struct wire {
 	size_t allowed;
 	uint64_t heard;
 	bool reading;
+	bool leaving;			/* the stream has ended, and the program's end is awaited */
 	bool ended;			/* closed was called */
 	bool freed;
 	unsigned pending; /* callbacks of libuv that are to come: they need this object */
@@ -47,6 +68,7 @@ static void settle(struct wire *wire)
 	if (wire->addresses)
 		uv_freeaddrinfo(wire->addresses);
 	text_done(&wire->out);
+	text_done(&wire->said);
 	text_done(&wire->writing);
 	free(wire->in);
 	free(wire);
@@ -64,17 +86,17 @@ static void socket_closed(uv_handle_t *handle)
 /* Closes the present socket. */
 static void drop_socket(struct wire *wire)
 {
-	if (!wire->tcp)
+	if (!wire->socket)
 		return;
-	uv_close((uv_handle_t *)wire->tcp, socket_closed);
-	wire->tcp = NULL;
+	uv_close(&wire->socket->handle, socket_closed);
+	wire->socket = NULL;
 	wire->reading = false;
 }
 
 /* Reports the end, once. */
 static void end(struct wire *wire, const char *what, int error)
 {
-	char reason[160];
+	char reason[512];
 
 	if (wire->ended || wire->freed)
 		return;
@@ -85,6 +107,21 @@ static void end(struct wire *wire, const char *what, int error)
 		snprintf(reason, sizeof(reason), "%s", what);
 	drop_socket(wire);
 	wire->events->closed(wire->data, reason);
+}
+
+/* The stream is broken, or at its end. Where a program carries it, that knows why, and says so before it
+ * exits. */
+static void broken(struct wire *wire, const char *what, int error)
+{
+	if (!wire->proxy) {
+		end(wire, what, error);
+		return;
+	}
+	if (wire->reading)
+		uv_read_stop(&wire->socket->stream);
+	wire->reading = false;
+	wire->leaving = true;
+	child_stop(wire->proxy, SIGTERM, PROXY_END);
 }
 
 /* Offers the room behind what is there. */
@@ -107,9 +144,9 @@ static void input_came(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer
 
 	if (size < 0) {
 		if (size == UV_EOF)
-			end(wire, "the machine closed the connection", 0);
+			broken(wire, "the machine closed the connection", 0);
 		else
-			end(wire, "the connection broke", (int)size);
+			broken(wire, "the connection broke", (int)size);
 		return;
 	}
 	wire->tail += (size_t)size;
@@ -125,9 +162,9 @@ static void input_came(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer
 /* Reads on when it had stopped for lack of room. */
 static void read_on(struct wire *wire)
 {
-	if (wire->reading || !wire->tcp || wire_waiting(wire) > LIMIT_INPUT / 2)
+	if (wire->reading || wire->leaving || !wire->socket || wire_waiting(wire) > LIMIT_INPUT / 2)
 		return;
-	int error = uv_read_start((uv_stream_t *)wire->tcp, input_room, input_came);
+	int error = uv_read_start(&wire->socket->stream, input_room, input_came);
 
 	if (error)
 		end(wire, "cannot read from the connection", error);
@@ -147,7 +184,7 @@ static void connect_done(uv_connect_t *request, int status)
 		else
 			end(wire, "cannot connect", status);
 	} else if (!wire->freed) {
-		uv_tcp_nodelay(wire->tcp, 1);
+		uv_tcp_nodelay(&wire->socket->tcp, 1);
 		wire->heard = uv_now(wire->loop);
 		read_on(wire);
 		if (!wire->ended)
@@ -162,12 +199,13 @@ static void try_next(struct wire *wire)
 	const struct addrinfo *address = wire->next;
 
 	wire->next = address->ai_next;
-	wire->tcp = memory_new(sizeof(*wire->tcp));
-	uv_tcp_init(wire->loop, wire->tcp);
-	wire->tcp->data = wire;
+	wire->socket = memory_new(sizeof(*wire->socket));
+	uv_tcp_init(wire->loop, &wire->socket->tcp);
+	wire->socket->handle.data = wire;
 	wire->connect.data = wire;
 	wire->pending++;
-	int error = uv_tcp_connect(&wire->connect, wire->tcp, address->ai_addr, connect_done);
+	int error = uv_tcp_connect(&wire->connect, &wire->socket->tcp, address->ai_addr,
+		connect_done);
 
 	if (!error) {
 		wire->pending++;
@@ -196,29 +234,92 @@ static void resolve_done(uv_getaddrinfo_t *request, int status, struct addrinfo 
 	settle(wire);
 }
 
-/* Starts with the look-up. */
+/* The program said something, for people. */
+static void proxy_says(void *data, const void *bytes, size_t size)
+{
+	struct wire *wire = data;
+
+	text_append(&wire->said, bytes, size);
+	if (wire->said.size > PROXY_SAID)
+		text_consume(&wire->said, wire->said.size - PROXY_SAID);
+}
+
+/* The program ended, and with it the connection. What it said last says why. */
+static void proxy_exited(void *data, int status, int signal)
+{
+	struct wire *wire = data;
+	struct text text = { 0 };
+	char how[64];
+
+	child_free(wire->proxy);
+	wire->proxy = NULL;
+	child_describe(how, sizeof(how), status, signal);
+	text_printf(&text, "%s on the way to the machine %s", wire->program, how);
+	for (char *line = wire->said.data; line && *line; line += strspn(line, "\r\n")) {
+		size_t length = strcspn(line, "\r\n");
+
+		text_printf(&text, "; %.*s", (int)length, line);
+		line += length;
+	}
+	end(wire, text.data, 0);
+	text_done(&text);
+}
+
+/* Starts the program, with one end of a stream as its standard input and output. */
+static int start_proxy(struct wire *wire, const struct wire_target *target)
+{
+	struct child_options options = { .argv = target->proxy,
+		.environment = target->proxy_environment, .output = proxy_says,
+		.exited = proxy_exited, .data = wire };
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return -errno;
+	options.stream = ends[1];
+	wire->program = target->proxy[0];
+	int result = child_start(wire->loop, &options, &wire->proxy, NULL);
+	close(ends[1]);
+	if (result < 0) {
+		close(ends[0]);
+		return result;
+	}
+	wire->socket = memory_new(sizeof(*wire->socket));
+	uv_pipe_init(wire->loop, &wire->socket->pipe, 0);
+	wire->socket->handle.data = wire;
+	wire->pending++;
+	uv_pipe_open(&wire->socket->pipe, ends[0]);
+	wire->heard = uv_now(wire->loop);
+	read_on(wire);
+	return 0;
+}
+
+/* Starts with the look-up, unless a program does all. */
 int wire_new(struct uv_loop_s *loop, const struct wire_target *target,
 	const struct wire_events *events, void *data, struct wire **result)
 {
 	static const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
 	struct wire *wire = memory_new(sizeof(*wire));
 	char service[8];
+	int error;
 
 	wire->loop = loop;
 	wire->events = events;
 	wire->data = data;
+	wire->in = memory_new(LIMIT_INPUT);
 	wire->resolve.data = wire;
 	snprintf(wire->problem, sizeof(wire->problem), "cannot resolve %s", target->host);
 	snprintf(service, sizeof(service), "%u", target->port);
-	int error = uv_getaddrinfo(loop, &wire->resolve, resolve_done, target->host, service,
-		&hints);
-
+	if (target->proxy)
+		error = start_proxy(wire, target);
+	else
+		error = uv_getaddrinfo(loop, &wire->resolve, resolve_done, target->host, service,
+			&hints);
 	if (error) {
+		free(wire->in);
 		free(wire);
 		return error;
 	}
-	wire->in = memory_new(LIMIT_INPUT);
-	wire->pending++;
+	wire->pending += !target->proxy;
 	*result = wire;
 	return 0;
 }
@@ -230,7 +331,10 @@ void wire_free(struct wire *wire)
 		return;
 	wire->freed = true;
 	wire->pending++;
-	uv_cancel((uv_req_t *)&wire->resolve);
+	if (!wire->program)
+		uv_cancel((uv_req_t *)&wire->resolve);
+	child_free(wire->proxy);
+	wire->proxy = NULL;
 	drop_socket(wire);
 	settle(wire);
 }
@@ -240,8 +344,8 @@ int wire_fd(const struct wire *wire)
 {
 	uv_os_fd_t fd = -1;
 
-	if (wire->tcp)
-		uv_fileno((uv_handle_t *)wire->tcp, &fd);
+	if (wire->socket)
+		uv_fileno(&wire->socket->handle, &fd);
 	return fd;
 }
 
@@ -251,7 +355,7 @@ ssize_t wire_receive(struct wire *wire, void *data, size_t size)
 	size_t there = wire_waiting(wire);
 
 	if (!there)
-		return wire->tcp ? -EAGAIN : -ECONNRESET;
+		return wire->socket ? -EAGAIN : -ECONNRESET;
 	if (!wire->allowed)
 		return -EAGAIN;
 	if (size > there)
@@ -281,7 +385,7 @@ size_t wire_waiting(const struct wire *wire)
 /* Keeps bytes to be sent. */
 void wire_send(struct wire *wire, const void *data, size_t size)
 {
-	if (!wire->tcp)
+	if (!wire->socket)
 		return;
 	text_append(&wire->out, data, size);
 	/* In a long stream, the machine decrypts while we encrypt on. */
@@ -308,7 +412,7 @@ static void write_done(uv_write_t *request, int status)
 
 	wire->writing.size = 0;
 	if (status < 0 && status != UV_ECANCELED)
-		end(wire, "the connection broke", status);
+		broken(wire, "the connection broke", status);
 	else if (!wire->freed && !wire->ended)
 		/* The turn that follows also feeds what waited for the room. */
 		wire->events->input(wire->data);
@@ -325,28 +429,28 @@ static void write_later(struct wire *wire)
 	wire->out = empty;
 	wire->write.data = wire;
 	wire->pending++;
-	int error = uv_write(&wire->write, (uv_stream_t *)wire->tcp, &buffer, 1, write_done);
+	int error = uv_write(&wire->write, &wire->socket->stream, &buffer, 1, write_done);
 
 	if (error) {
 		wire->pending--;
 		wire->writing.size = 0;
-		end(wire, "the connection broke", error);
+		broken(wire, "the connection broke", error);
 	}
 }
 
 /* Sends. */
 void wire_flush(struct wire *wire)
 {
-	if (!wire->tcp)
+	if (!wire->socket || wire->leaving)
 		return;
 	if (wire->out.size && !wire->writing.size) {
 		uv_buf_t buffer = uv_buf_init(wire->out.data, (unsigned)wire->out.size);
-		int sent = uv_try_write((uv_stream_t *)wire->tcp, &buffer, 1);
+		int sent = uv_try_write(&wire->socket->stream, &buffer, 1);
 
 		if (sent > 0)
 			text_consume(&wire->out, (size_t)sent);
 		if (sent < 0 && sent != UV_EAGAIN) {
-			end(wire, "the connection broke", sent);
+			broken(wire, "the connection broke", sent);
 			return;
 		}
 		if (wire->out.size)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The TCP connection under an SSH session, with a buffer each way. libssh2 gets its
+ * The connection under an SSH session, TCP or a program's, with a buffer each way. libssh2 gets its
  * bytes from wire_receive and leaves them with wire_send, which takes everything: so
  * libssh2 never stops in the middle of a packet, and operations of many channels may
  * be mixed freely (a half-sent packet would bind it to the one operation that sent it).
@@ -33,10 +33,14 @@ struct wire_events {
 struct wire_target {
 	const char *host;
 	uint16_t port;
+	/* As in struct poolfs_address; must live as long as the wire. */
+	const char *const *proxy;
+	const char *const *proxy_environment;
 };
 
-/* Begins to resolve and connect; every address of the name is tried in turn. 0, or a negative errno
- * when the name cannot be one. */
+/* Begins to resolve and connect; every address of the name is tried in turn. A wire through a proxy is
+ * connected at once: neither `resolved` nor `connected` is called. 0, or a negative errno when the name
+ * cannot be one or the proxy cannot be started. */
 int wire_new(struct uv_loop_s *loop, const struct wire_target *target,
 	const struct wire_events *events, void *data, struct wire **wire);
 /* Closes; what was flushed before may still arrive. No event comes any more; the memory goes on a

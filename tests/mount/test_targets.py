@@ -9,7 +9,7 @@ import tempfile
 import unittest
 
 import harness
-from harness import POOLFS, Sshd, sh, text, value, wait_for
+from harness import POOLFS, Sshd, read, sh, text, value, wait_for
 
 USER = sh("id -un").strip()
 
@@ -74,6 +74,15 @@ class TargetsTest(harness.MountTest):
 
     def machine_of(self, instance):
         return self.run_in(instance, "echo $MACHINE")[0].decode().strip()
+
+    def fails(self, name):
+        """What is in `error` after a boot that fails."""
+        path = self.mount.path / name / "a"
+        path.mkdir()
+        self.addCleanup(self.drop, path)
+        with self.assertRaises(OSError):
+            read(path / "ready")
+        return text(path / "error")
 
     def refused(self, path):
         with self.assertRaises(OSError) as caught:
@@ -169,12 +178,133 @@ class Users(TargetsTest):
         self.drop(self.mount.path / "lab/b")
 
 
+class HostKeys(TargetsTest):
+    """Which machine is trusted: one that is known, one that is new, one that changed."""
+
+    servers = 2
+
+    @classmethod
+    def pools(cls):
+        one, two = cls.machines
+        key = (two.directory / "known_hosts").read_text().split(" ", 1)[1]
+        cls.changed = cls.base / "changed"
+        cls.changed.write_text(f"[127.0.0.1]:{one.port} {key}")
+        cls.learnt = cls.base / "new"
+        shutil.copy(two.directory / "known_hosts", cls.learnt)
+        cls.learnt.write_text(cls.learnt.read_text().rstrip("\n"))
+        target = {"targets": f"127.0.0.1:{one.port}", "files": cls.files}
+        return (pool("unknown", two.directory / "known_hosts", one, **target) +
+                pool("changed", cls.changed, one, **target) +
+                pool("changed-new", cls.changed, one, host_key="accept-new", **target) +
+                pool("new", cls.learnt, one, host_key="accept-new", **target) +
+                pool("made", cls.base / "made", one, host_key="accept-new", **target))
+
+    def test_unknown(self):
+        line = (self.machines[0].directory / "known_hosts").read_text().strip()
+        error = self.fails("unknown")
+        self.assertIn(line, error)
+        self.assertIn(f"ssh-keyscan -p {self.machines[0].port} 127.0.0.1", error)
+
+    def test_changed(self):
+        before = self.changed.read_text()
+        for name in ("changed", "changed-new"):
+            error = self.fails(name)
+            self.assertIn(f"is not the one in {self.changed}", error)
+            self.assertIn(f"-R '[127.0.0.1]:{self.machines[0].port}'", error)
+            self.drop(self.mount.path / name / "a")
+            self.settle()
+        self.assertEqual(self.changed.read_text(), before)
+
+    def test_new(self):
+        self.assertEqual(self.machine_of(self.new("new")), "0")
+        both = [(server.directory / "known_hosts").read_text() for server in self.machines[::-1]]
+        self.assertEqual(self.learnt.read_text(), "".join(both))
+        # It is known now.
+        self.drop(self.mount.path / "new/a")
+        self.free("new", 1)
+        self.new("new")
+        self.assertEqual(self.learnt.read_text(), "".join(both))
+
+    def test_no_file_yet(self):
+        self.new("made")
+        self.assertEqual((self.base / "made").read_text(),
+                         (self.machines[0].directory / "known_hosts").read_text())
+
+
+class Jump(TargetsTest):
+    """A machine on the way."""
+
+    servers = 3
+
+    @classmethod
+    def pools(cls):
+        gate, inner, other = cls.machines
+        keys = {"targets": f"127.0.0.1:{inner.port}", "files": cls.files}
+        partly = cls.base / "partly"
+        partly.write_text((inner.directory / "known_hosts").read_text())
+        outer = cls.base / "outer %h file"
+        outer.write_text((gate.directory / "known_hosts").read_text())
+        gone = f"{USER}@127.0.0.1:1"
+        gate = f"{USER}@127.0.0.1:{gate.port}"
+        return (pool("good", cls.known, inner, jump=gate, **keys) +
+                pool("gate-unknown", partly, inner, jump=gate, boot_timeout=4, **keys) +
+                pool("inner-unknown", outer, inner, jump=gate, **keys) +
+                pool("accepts", cls.base / "none yet", inner, jump=gate, host_key="accept-new",
+                     **keys) +
+                pool("gone", cls.known, inner, jump=gone, boot_timeout=4, **keys))
+
+    def test_through_another(self):
+        instance = self.new("good")
+        self.assertEqual(self.machine_of(instance), "1")
+        (instance / "files/x").write_text("y" * 300000)
+        self.assertEqual((self.files / "x").read_text(), "y" * 300000)
+        log = (self.machines[0].directory / "log").read_text()
+        self.assertIn("Accepted publickey", log)
+
+    def test_the_way_breaks(self):
+        instance = self.new("good")
+        pids = [pid for pid in harness.processes_with("-W")
+                if f"127.0.0.1:{self.machines[1].port}" in
+                pathlib.Path(f"/proc/{pid}/cmdline").read_text()]
+        self.assertTrue(pids)
+        for pid in pids:
+            os.kill(pid, 9)
+        wait_for(lambda: "on the way to the machine was ended by signal 9" in
+                 text(self.mount.path / "events"), "loss")
+        wait_for(lambda: text(instance / "state") == "ready\n", "return")
+        self.assertEqual(self.machine_of(instance), "1")
+
+    def test_both_keys_are_checked(self):
+        self.assertIn("127.0.0.1 port", self.fails("inner-unknown"))
+        self.drop(self.mount.path / "inner-unknown/a")
+        self.settle()
+        error = self.fails("gate-unknown")
+        self.assertIn("Host key verification failed", error)
+
+    def test_both_keys_are_added(self):
+        self.new("accepts")
+        lines = (self.base / "none yet").read_text()
+        for server in self.machines[:2]:
+            self.assertIn((server.directory / "known_hosts").read_text(), lines)
+
+    def test_no_gate(self):
+        self.assertIn("Connection refused", self.fails("gone"))
+
+
 class Configuration(unittest.TestCase):
     """What is wrong with a list is said at the start."""
 
-    def check(self, lines):
+    def test_known_hosts(self):
+        none = tempfile.mkdtemp(prefix="poolfs-test.")
+        self.addCleanup(shutil.rmtree, none)
+        for trust, expected in (("known", "ssh-keyscan"), ("accept-new", "")):
+            lines = f"host = lab\nhost_key = {trust}\nknown_hosts = {none}/x\n"
+            self.assertIn(expected, self.check(lines, ""))
+        self.assertEqual(self.check(lines, ""), "")
+
+    def check(self, lines, known="known_hosts = /dev/null\n"):
         with tempfile.NamedTemporaryFile("w", suffix=".ini") as file:
-            file.write("[pool lab]\ntype = ssh\nknown_hosts = /dev/null\n" + lines)
+            file.write("[pool lab]\ntype = ssh\n" + known + lines)
             file.flush()
             done = subprocess.run([POOLFS, "--check", file.name], capture_output=True, text=True,
                                   timeout=harness.PATIENCE)
@@ -193,6 +323,10 @@ class Configuration(unittest.TestCase):
                 ("targets = a=lab a=pi\n", "another machine has that name already"),
                 ("targets = a=\n", "no machine"),
                 ("targets = .=lab\n", "no name that mkdir can take"),
+                ("host = lab\nhost_key = no\n", "known or accept-new"),
+                ("host = lab\njump = a b\n", "FILE:5: jump: "),
+                ("host = lab\njump = -x\n", "FILE:5: jump: "),
+                ("host = lab\nssh_agent = no\n", "FILE:1: ssh_key: without an agent"),
                 ("targets = lab:99999\n", 'FILE:4: targets: "lab:99999": no machine')):
             self.assertIn(expected, self.check(lines), lines)
 
