@@ -80,11 +80,30 @@ static struct guest_op *start(struct request *request, struct guest_node *node, 
 	return op;
 }
 
+/* A directory that was removed and is open, or somebody's working directory, is as it was: no path leads to it, and
+ * the server has no handle for its attributes. */
+static bool answer_removed(struct request *request, struct guest_node *node)
+{
+	struct guest_belief *belief = &node->belief;
+	struct file_attr attr = { .valid = FILE_ATTR_MODE | FILE_ATTR_SIZE, .mode = belief->mode,
+		.size = belief->size, .atime = belief->mtime, .mtime = belief->mtime };
+	struct stat stat;
+
+	if (!node->detached || node->type != S_IFDIR || !belief->seen)
+		return false;
+	guest_node_stat(node, &attr, &stat);
+	request_attr(request, &stat, 0);
+	return true;
+}
+
 /* Attributes: of the open file, where the kernel names one, as it does before it reads. */
 void guestfs_getattr(struct request *request, struct object *object, struct handle *handle)
 {
 	struct guest_node *node = node_of(object);
 	bool file = handle && node->type == S_IFREG;
+
+	if (answer_removed(request, node))
+		return;
 	struct guest_op *op = start(request, node, file ? guestfile_of(handle)->id : 0, FILE_GETATTR,
 		attr_done);
 

@@ -119,9 +119,11 @@ void guestfile_changed(struct guest_node *node)
 static bool read_whole(struct request *request, struct guest_handle *file, uint64_t offset,
 	size_t size)
 {
+	const struct guest_node *node = guestfile_node(&file->handle);
+
 	if (!file->page.size)
 		return false;
-	if (!guest_cache_fresh(&guestfs_queue(guestfile_node(&file->handle))->cache, file->asked)) {
+	if (node->linked || node->changed_at > file->asked.time || !guest_cache_fresh(&guestfs_queue(guestfile_node(&file->handle))->cache, file->asked)) {
 		drop_whole(file);
 		return false;
 	}

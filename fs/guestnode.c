@@ -8,6 +8,9 @@
 
 #include "backends/base/memory.h"
 
+/* So many names of files with several are remembered after the kernel forgot them. */
+#define LINKED_SLOTS 16384u
+
 /* Orders places by parent, then name. */
 static int compare(const void *one, const void *other)
 {
@@ -32,6 +35,35 @@ static int compare_numbers(const void *one, const void *other)
 	int order = compare_number(one, other);
 
 	return order || one == other ? order : one < other ? -1 : 1;
+}
+
+/* A number for a place: FNV-1a over the parent's number and the name. */
+static ino_t place_number(const struct guest_node *parent, const char *name)
+{
+	ino_t number = 14695981039346656037u ^ parent->ino;
+
+	for (const char *c = name; *c; c++)
+		number = (number ^ (unsigned char)*c) * 1099511628211u;
+	return number;
+}
+
+/* The kernel forgets a name that leads to a file which has others too. Newer ones take the place of older. */
+static void remember_linked(struct guest_node *node)
+{
+	struct guest_tree *tree = node->tree;
+	ino_t number = place_number(node->parent, node->name);
+
+	if (!tree->linked)
+		tree->linked = memory_new(LINKED_SLOTS * sizeof(*tree->linked));
+	tree->linked[number % LINKED_SLOTS] = number;
+}
+
+/* Whether the place's file had other names when the kernel knew it. */
+static bool was_linked(const struct guest_node *parent, const char *name)
+{
+	ino_t number = place_number(parent, name), *linked = parent->tree->linked;
+
+	return linked && linked[number % LINKED_SLOTS] == number;
 }
 
 /* Takes a node out of the places. */
@@ -59,6 +91,8 @@ static void node_free(struct object *object)
 	struct guest_node *node = container_of(object, struct guest_node, object);
 	struct guest_tree *tree = node->tree;
 
+	if (node->linked && node->parent && !node->detached)
+		remember_linked(node);
 	detach(node);
 	guest_node_disbelieve(node);
 	guest_list_free(node);
@@ -69,8 +103,11 @@ static void node_free(struct object *object)
 		object_unref(&node->parent->object);
 	free(node->name);
 	free(node);
-	if (--tree->count == 0)
+	if (--tree->count == 0) {
+		free(tree->linked);
+		tree->linked = NULL;
 		tree->empty(tree);
+	}
 }
 
 /* A node without a place. */
@@ -112,16 +149,14 @@ struct guest_node *guest_node_find(struct guest_node *parent, const char *name)
 	return found ? *found : NULL;
 }
 
-/* The node's, or FNV-1a over the parent's number and the name, and from there the next that is free. */
+/* The node's, or the place's, and from there the next that is free. */
 ino_t guest_node_number(struct guest_node *parent, const char *name)
 {
 	const struct guest_node *node = guest_node_find(parent, name);
-	struct guest_node key = { .ino = 14695981039346656037u ^ parent->ino };
 
 	if (node)
 		return node->ino;
-	for (const char *c = name; *c; c++)
-		key.ino = (key.ino ^ (unsigned char)*c) * 1099511628211u;
+	struct guest_node key = { .ino = place_number(parent, name) };
 	while (key.ino == 0 || tfind(&key, &parent->tree->numbers, compare_number))
 		key.ino++;
 	return key.ino;
@@ -158,6 +193,7 @@ struct guest_node *guest_node_get(struct guest_node *parent, const char *name,
 	if (!node)
 		return NULL;
 	node->ino = guest_node_number(parent, name);
+	node->linked = was_linked(parent, name);
 	attach(node, parent, name);
 	if (!tsearch(node, &node->tree->numbers, compare_numbers))
 		abort();

@@ -59,6 +59,7 @@ struct guest_tree {
 	size_t believed_count;
 	TAILQ_HEAD(, guest_list) lists;	/* see guestlist.h */
 	size_t lists_size;		/* bytes of their entries */
+	ino_t *linked;			/* forgotten places of files with several names; NULL: none */
 };
 
 struct guest_node {

@@ -149,14 +149,16 @@ static void write_done(struct guest_op *op, const struct file_reply *reply, cons
 
 /*
  * The open file to write through. What is opened to append and not to read is written at the end
- * that the guest's file has by then. The kernel also writes shared memory through any open file:
- * that has its place, but then some other one is open to read and write.
+ * that the guest's file has by then. The kernel also writes pages of shared memory through any open file:
+ * they have their place, but then some other one is open to read and write. Such writes come without the
+ * flags of an open file.
  */
 static struct guest_handle *writer_of(struct guest_handle *file)
 {
 	struct guest_handle *other;
+	bool pages = (file->handle.flags & O_ACCMODE) == O_RDONLY;
 
-	if ((file->flags & (O_ACCMODE | O_APPEND)) == (O_WRONLY | O_APPEND))
+	if (pages && (file->flags & (O_ACCMODE | O_APPEND)) == (O_WRONLY | O_APPEND))
 		LIST_FOREACH(other, &guestfile_node(&file->handle)->handles, entry)
 			if ((other->flags & O_ACCMODE) == O_RDWR && !guestfile_stale(other))
 				return other;

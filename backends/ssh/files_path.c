@@ -200,7 +200,7 @@ int path_mkdir(struct job *job)
 	return 0;
 }
 
-/* What FAILURE of a removal or renaming means, by what stands there. */
+/* What FAILURE of a removal means, by what stands there. */
 static void finish_judged(struct job *job)
 {
 	bool directory = !job->look_error && S_ISDIR(job->look.mode);
@@ -213,11 +213,7 @@ static void finish_judged(struct job *job)
 		job->error = directory ? -ENOTEMPTY : job->look_error ? -EIO : -ENOTDIR;
 		break;
 	default:
-		/* mv copies after EXDEV, and so finds out itself about anything rarer. */
-		if (!job->look_error && job->request.flags & RENAME_NOREPLACE)
-			job->error = -EEXIST;
-		else
-			job->error = directory ? -ENOTEMPTY : -EXDEV;
+		break;
 	}
 	job_end(job, job->error, NULL, 0);
 }
@@ -228,7 +224,7 @@ static void finish_removed(struct job *job)
 	if (!job->error || job->status != SFTP_FAILURE)
 		return job_finish_status(job);
 	job->finish = finish_judged;
-	job_look(job, job->request.op == FILE_RENAME ? job->full2 : job->full);
+	job_look(job, job->full);
 }
 
 /* FILE_UNLINK */
@@ -245,28 +241,6 @@ int path_rmdir(struct job *job)
 {
 	job->finish = finish_removed;
 	job_ask(job, PACKET_RMDIR, job->full, job_take_status);
-	job_asked(job);
-	return 0;
-}
-
-/* FILE_RENAME. SFTP's own renaming does not replace; where the server has no other, a target that
- * exists is EEXIST, as nothing could replace it in one step. */
-int path_rename(struct job *job)
-{
-	struct sftp *sftp = job->files->sftp;
-	struct text *out;
-
-	if (job->request.flags & ~(uint32_t)RENAME_NOREPLACE)
-		return -EINVAL;
-	job->finish = finish_removed;
-	if (!job->request.flags && sftp->extensions & SFTP_POSIX_RENAME) {
-		out = sftp_begin_extended(sftp, "posix-rename@openssh.com", job_take_status, job);
-		packet_put_string(out, job->full, strlen(job->full));
-	} else {
-		job->request.flags = RENAME_NOREPLACE;
-		out = job_ask(job, PACKET_RENAME, job->full, job_take_status);
-	}
-	packet_put_string(out, job->full2, strlen(job->full2));
 	job_asked(job);
 	return 0;
 }
