@@ -87,6 +87,13 @@ const struct poolfs_key kinds_pool_keys[] = {
 	  .type = POOLFS_STRING,
 	  .help = "SysRq keys, such as \"wt\", that a crashed machine gets before its report is "
 		  "complete, which then holds what it prints. For kinds that have the verb sysrq." },
+	{ .name = "quiet_timeout",
+	  .type = POOLFS_SECONDS,
+	  .fallback = "0",
+	  .min = 0,
+	  .max = 3600000000,
+	  .help = "A ready machine whose console and runs print nothing for so long is called quiet, "
+		  "in events and in status; 0 is never." },
 	{ .name = "crash_patterns",
 	  .type = POOLFS_PATH,
 	  .flags = POOLFS_KEY_EXISTS,

@@ -241,6 +241,21 @@ static int told_file(struct instance *instance, uint64_t id, const void *payload
 	return guestfs_reply(instance->guestfs, id, payload, size);
 }
 
+/* FRAME_QUIET */
+static int told_quiet(struct instance *instance, uint64_t id, const void *payload, size_t size)
+{
+	const struct frame_quiet *notice = payload;
+	char text[64];
+
+	if (instance->quiet == (notice->quiet != 0))
+		return 0;
+	instance->quiet = notice->quiet != 0;
+	snprintf(text, sizeof(text), "no console and no output for %g s",
+		(double)notice->limit_ms / 1000);
+	event(instance, "quiet", instance->quiet ? text : "no more", "");
+	return 0;
+}
+
 /* A frame of the shim: by its type, of at least the size that its struct has. */
 static int shim_frame(struct instance *instance, const struct frame_header *header,
 	const void *payload)
@@ -255,6 +270,7 @@ static int shim_frame(struct instance *instance, const struct frame_header *head
 		{ FRAME_SPOOL, sizeof(struct frame_spool), told_spool },
 		{ FRAME_RUN_STATE, sizeof(struct frame_run_state), told_run },
 		{ FRAME_RUN_INPUT_TAKEN, sizeof(struct frame_run_taken), told_input },
+		{ FRAME_QUIET, sizeof(struct frame_quiet), told_quiet },
 		{ FRAME_CRASH, sizeof(struct frame_crash), crash_told },
 		{ FRAME_FILE_REPLY, sizeof(struct file_reply), told_file },
 		{ FRAME_FORWARD_STATE, sizeof(struct frame_forward_state), told_forward },

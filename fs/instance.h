@@ -41,6 +41,7 @@ struct instance {
 	struct spooled crash;		/* the first report */
 	struct crash_set *crashes;	/* NULL: removed */
 	unsigned crash_count;		/* reports that the shim told of */
+	bool quiet;			/* it has been silent for too long */
 	struct text status;		/* the shim's lines */
 	struct shim *shim;		/* NULL when it is gone */
 	int directory;			/* of the shim; a copy that lives as long as the instance */

@@ -101,7 +101,7 @@ static void status_show(struct object *object, struct text *text)
 		(unsigned long long)instance->console.stream.end);
 	text_printf(text, "console_bytes_dropped %llu\n",
 		(unsigned long long)instance->console.stream.start);
-	text_printf(text, "crashes %u\n", instance->crash_count);
+	text_printf(text, "crashes %u\nquiet %d\n", instance->crash_count, instance->quiet);
 	for (int i = 0; i < FORWARD_DIRECTIONS; i++)
 		forward_set_status(instance->forwards[i], text);
 	text_append(text, instance->status.data, instance->status.size);

@@ -97,6 +97,7 @@ enum frame_type {
 	FRAME_FILE_REPLY,	/* id: the request. struct file_reply (files.h), data */
 	FRAME_RUN_INPUT_TAKEN,	/* id: the run. struct frame_run_taken */
 	FRAME_FORWARD_STATE,	/* id: the forward. struct frame_forward_state, name, text */
+	FRAME_QUIET,		/* struct frame_quiet */
 	FRAME_CRASH,		/* id: the report's number, from 1 on without a gap. struct
 				   frame_crash, then its title: one line, escaped. Sent when the
 				   report is complete, and before a state that follows from it */
@@ -229,6 +230,13 @@ enum instance_state {
 	INSTANCE_FAILED,	/* the boot failed */
 	INSTANCE_CLOSING,	/* being destroyed */
 	INSTANCE_STATES
+};
+
+/* Whether neither console nor runs have printed anything for the pool's quiet_timeout. */
+struct frame_quiet {
+	uint64_t limit_ms;	/* that time */
+	uint32_t quiet;		/* 1: so it is; 0: no more */
+	uint32_t reserved;	/* 0 */
 };
 
 /* A report of a crash, in the spool crash.N: its title, an empty line, and lines of the console, all

@@ -51,6 +51,7 @@ void console_output(struct shim *shim, const void *data, size_t size)
 		console_keep(shim, data, size);
 	lines_feed(&shim->console.lines, data, size);
 	crashes_feed(shim, data, size);
+	quiet_heard(shim);
 }
 
 /* Gives the backend what waits, and tries again soon with what it does not take. */

@@ -39,6 +39,8 @@ static int take_hello(struct shim *shim, uint64_t id, const void *payload, size_
 	sink_tell(&shim->console.spool, true);
 	sink_tell(&shim->journal.spool, true);
 	crashes_tell_all(shim);
+	if (shim->quiet.is)
+		quiet_tell(shim);
 	commands_tell_all(shim);
 	forwards_tell(shim, true);
 	return 0;

@@ -195,6 +195,7 @@ static void run_output(void *data, enum spool_kind kind, const void *bytes, size
 {
 	struct run *run = data;
 
+	quiet_heard(run->shim);
 	if (run_ended(run) || run->forgotten || size == 0)
 		return;
 	if (kind == SPOOL_STDERR && !run->split)

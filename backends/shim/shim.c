@@ -34,6 +34,7 @@ struct shim *shim_new(struct uv_loop_s *loop, const struct shim_setup *setup)
 	journal_init(shim);
 	console_init(shim);
 	crashes_init(shim);
+	quiet_init(shim);
 	commands_init(shim);
 	requests_init(shim);
 	forwards_init(shim);
@@ -57,6 +58,7 @@ void shim_close(struct shim *shim)
 	forwards_close(shim);
 	console_close(shim);
 	crashes_close(shim);
+	quiet_close(shim);
 	commands_done(shim);
 	status_done(&shim->status);
 	sink_finish(&shim->journal.spool);

@@ -18,6 +18,7 @@
 #include "backends/shim/journal.h"
 #include "backends/shim/life.h"
 #include "backends/shim/machine.h"
+#include "backends/shim/quiet.h"
 #include "backends/shim/requests.h"
 #include "backends/shim/commands.h"
 #include "backends/shim/status.h"
@@ -51,6 +52,7 @@ struct shim {
 	struct status status;
 	struct console console;
 	struct crashes crashes;
+	struct quiet quiet;
 	struct life life;
 	struct commands commands;
 	struct requests requests;

@@ -203,5 +203,21 @@ class Asked(CrashTest):
         wait_for(lambda: b"HELP" in read(console), "what SysRq h prints")
 
 
+class Quiet(harness.SshTest):
+    """A machine that says nothing; that is no crash."""
+
+    keys = {"quiet_timeout": "200ms"}
+
+    def test_quiet(self):
+        instance = self.new("host", "silent")
+        wait_for(lambda: value(instance, "quiet") == "1", "quiet")
+        self.assertEqual(self.run_in(instance, "echo x"), (b"x\n", 0))
+        events = wait_for(lambda: re.search("host/silent quiet no console and no output for 0.2 s\n"
+                                            "(.*\n)*.*host/silent quiet no more\n",
+                                            text(self.mount.path / "events")), "both events")
+        self.assertTrue(events)
+        self.assertEqual(text(instance / "state"), "ready\n")
+
+
 if __name__ == "__main__":
     harness.main()

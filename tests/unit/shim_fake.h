@@ -65,6 +65,7 @@ struct fake {
 	struct poolfs_op *start, *stop;	/* not completed yet */
 	bool open_fails, start_hangs, ignores_cancel, stop_hangs;
 	int opens, closes, starts, stops, cancels;
+	const char *quiet;		/* the key quiet_timeout; NULL: unset */
 	const char *sysrq;		/* the key on_crash_sysrq; NULL: unset */
 	char keys[64];			/* of SysRq that came */
 	int nmis, reset_count;
@@ -279,6 +280,10 @@ static int peer_frame(void *data, const struct frame_header *header, const void 
 		peer.crashes = (unsigned)header->id;
 		text_printf(&peer.log, " crash %u %u %.*s", (unsigned)crash->size, crash->fatal,
 			(int)(header->size - sizeof(*crash)), (const char *)(crash + 1));
+	} else if (header->type == FRAME_QUIET) {
+		const struct frame_quiet *quiet = payload;
+		assert_int_equal(header->size, sizeof(*quiet));
+		text_printf(&peer.log, " quiet %u %u", (unsigned)quiet->limit_ms, quiet->quiet);
 	} else if (header->type == FRAME_STATUS) {
 		text_printf(&peer.log, " status ");
 		text_append(&peer.log, payload, header->size);
@@ -355,6 +360,7 @@ static const struct poolfs_key fake_keys[] = {
 	{ .name = "crash_on", .type = POOLFS_STRING },
 	{ .name = "on_crash_sysrq", .type = POOLFS_STRING },
 	{ .name = "on_crash", .type = POOLFS_STRING },
+	{ .name = "quiet_timeout", .type = POOLFS_SECONDS },
 	{ 0 }
 };
 
@@ -399,6 +405,8 @@ static inline void instance_begin(const char *boot_timeout)
 	values_set(values, "crash_on", fake.crash_on ? fake.crash_on : "any", "/", NULL);
 	assert_int_equal(patterns_load(TEST_PATTERNS, NULL, &patterns, NULL), 0);
 	setup.patterns = patterns;
+	if (fake.quiet)
+		values_set(values, "quiet_timeout", fake.quiet, "/", NULL);
 	if (fake.resets)
 		values_set(values, "on_crash", "reset", "/", NULL);
 	if (fake.sysrq)

@@ -235,6 +235,29 @@ static void a_reset_that_hangs_can_be_stopped(void **state)
 	assert_int_equal(fake.stops, 1);
 }
 
+static void a_quiet_machine_is_told_once(void **state)
+{
+	fake.quiet = "50ms";
+	fake.plans[0] = PLAN_HANG;
+	instance_begin("1000");
+	AWAIT(fake.connects == 1);
+	uint64_t begun = uv_hrtime();
+	AWAIT(uv_hrtime() - begun > 150000000); /* a boot is not quiet */
+	assert_false(peer_saw(" quiet "));
+	fake.events->up(fake.data);
+	AWAIT(peer_saw(" quiet 50 1\n"));
+	peer_open();
+	AWAIT(peer_saw(" quiet 50 1\n"));
+	console("x");
+	AWAIT(peer_saw(" quiet 50 0\n"));
+	peer_open();
+	AWAIT(peer_saw(" quiet 50 1\n"));
+	start_run(1);
+	fake.runs[0].events->output(fake.runs[0].data, SPOOL_STDOUT, "y", 1);
+	AWAIT(peer_saw(" quiet 50 0\n"));
+	assert_int_equal(peer.state, INSTANCE_READY);
+}
+
 static void there_are_only_so_many(void **state)
 {
 	fake.crash_on = "never";
@@ -264,6 +287,7 @@ int main(void)
 		shim_test(a_crashed_machine_boots_again),
 		shim_test(a_reset_without_a_crash_is_the_end),
 		shim_test(a_reset_that_hangs_can_be_stopped),
+		shim_test(a_quiet_machine_is_told_once),
 		shim_test(there_are_only_so_many),
 	};
 
