@@ -8,7 +8,7 @@
  * that runs in a poolfs-shim process of its own for every instance. A backend
  * brings the life cycle and the console. Commands and files come from the
  * transport that it names; for most kinds that is SSH, and the backend only says
- * at which address.
+ * at which address. Machines that are processes of this host may use poolfs' own agent.
  *
  * Life of a machine, all on the one thread of the shim's loop:
  *
@@ -182,8 +182,10 @@ void poolfs_op_on_cancel(struct poolfs_op *op, void (*cancel)(void *data), void 
 
 /* ---- The backend ----------------------------------------------------------- */
 
-/* Where and how the SSH transport logs in. Strings are owned by the backend and live until close. */
+/* Where and how the transport reaches the machine. Strings and descriptors are owned by the backend
+ * and live until close. */
 struct poolfs_address {
+	/* For "ssh": */
 	const char *host;	/* a name or a numeric address */
 	uint16_t port;
 	/* A known_hosts file that must hold the host's key (machines that existed before). NULL for a
@@ -196,6 +198,8 @@ struct poolfs_address {
 	 * NULL): its standard input and output are the connection. NULL: a TCP connection. */
 	const char *const *proxy;
 	const char *const *proxy_environment;
+	/* For "agent": a connected socket to the agent in the machine (agent/talk.h). */
+	int agent;
 };
 
 struct poolfs_backend {
@@ -227,6 +231,8 @@ struct poolfs_backend {
 	 * poolfs_machine_ended with CRASHED or RESTARTED, which may then be called again. Done as start
 	 * is. NULL: there is no way. */
 	void (*reset)(void *state, struct poolfs_op *op);
+	/* How commands and files get to the machine: "ssh" (NULL means that too), or "agent". */
+	const char *transport;
 };
 
 #endif

@@ -5,11 +5,13 @@
 
 #include "backends/base/memory.h"
 #include "backends/base/ports.h"
+#include "backends/container/container.h"
 #include "backends/qemu/qemu.h"
 #include "backends/remote/remote.h"
 
 const struct poolfs_kind *const kinds_all[] = {
 	&qemu_kind,
+	&container_kind,
 	&remote_kind,
 	NULL,
 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A transport carries commands and files to a machine that is up. The shim's core
- * uses this interface alone; SSH (backends/ssh/) implements it.
+ * uses this interface alone; SSH (backends/ssh/) and poolfs' agent (backends/agent/)
+ * implement it.
  *
  * Loop's thread only. Nothing here blocks; every callback comes from the loop, never
  * from inside the call that asked for it. What comes from the machine is hostile: sizes,
@@ -146,5 +147,6 @@ struct transport_ops {
 };
 
 extern const struct transport_ops ssh_transport;
+extern const struct transport_ops agent_transport;
 
 #endif

@@ -177,7 +177,7 @@ int door_address(struct door *door, struct poolfs_address *address, struct poolf
 	int result = door->backend.address(door->state, &found, err);
 	if (result < 0)
 		return result;
-	if (!found.host || !found.host[0] || found.port == 0)
+	if (found.agent <= 0 && (!found.host || !found.host[0] || found.port == 0))
 		return poolfs_err_set(err, -EINVAL,
 			"the backend gave an address without host or port");
 	*address = found;

@@ -212,7 +212,7 @@ static int run(const struct instance *instance, const char *directory, int dirfd
 	struct program program;
 	struct shim_setup setup = {
 		.backend = instance->backend,
-		.transport = &ssh_transport,
+		.transport = registry_transport(instance->backend),
 		.values = instance->values,
 		.patterns = instance->patterns,
 		.name = instance->name,
@@ -225,6 +225,8 @@ static int run(const struct instance *instance, const char *directory, int dirfd
 		.data = &program,
 	};
 
+	if (!setup.transport)
+		return complain(instance->name, "its kind names an unknown transport");
 	if (uv_loop_init(&program.loop) < 0)
 		return complain("libuv", "no loop");
 	uv_signal_init(&program.loop, &program.term);

@@ -3,12 +3,20 @@
 
 #include <string.h>
 
+#include "backends/container/container.h"
 #include "backends/qemu/qemu.h"
 #include "backends/remote/remote.h"
 
 static const struct poolfs_backend *const backends[] = {
 	&qemu_backend,
+	&container_backend,
 	&remote_backend,
+	NULL,
+};
+
+static const struct transport_ops *const transports[] = {
+	&ssh_transport,
+	&agent_transport,
 	NULL,
 };
 
@@ -18,5 +26,16 @@ const struct poolfs_backend *registry_find(const char *type)
 	for (size_t i = 0; backends[i]; i++)
 		if (strcmp(backends[i]->kind->name, type) == 0)
 			return backends[i];
+	return NULL;
+}
+
+/* Looks its transport up. */
+const struct transport_ops *registry_transport(const struct poolfs_backend *backend)
+{
+	const char *name = backend->transport ? backend->transport : transports[0]->name;
+
+	for (size_t i = 0; transports[i]; i++)
+		if (strcmp(transports[i]->name, name) == 0)
+			return transports[i];
 	return NULL;
 }

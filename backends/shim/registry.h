@@ -4,8 +4,11 @@
 #define SHIM_REGISTRY_H
 
 #include "backends/backend.h"
+#include "backends/transport.h"
 
 /* The backend of a kind's name, or NULL. */
 const struct poolfs_backend *registry_find(const char *type);
+/* The transport that a backend names, or NULL. */
+const struct transport_ops *registry_transport(const struct poolfs_backend *backend);
 
 #endif

@@ -7,7 +7,7 @@
 
 #include "backends/ssh/errors.h"
 #include "backends/ssh/job.h"
-#include "backends/ssh/link.h"
+#include "backends/protocol/link.h"
 
 /* Attributes of a handle came: its size is a hint for reads. */
 static void finish_getattr(struct job *job)

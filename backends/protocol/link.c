@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "backends/ssh/link.h"
+#include "backends/protocol/link.h"
 
 #include <errno.h>
 #include <stdbool.h>

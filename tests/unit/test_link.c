@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backends/ssh/link.h"
+#include "backends/protocol/link.h"
 
 /* One link. */
 static void expect(const char *root, const char *path, const char *target, const char *result)

@@ -3,8 +3,8 @@
  * Targets of symbolic links that come from a machine. The host's kernel resolves
  * them on the host, so a target must never be able to leave files/. No I/O.
  */
-#ifndef SSH_LINK_H
-#define SSH_LINK_H
+#ifndef PROTOCOL_LINK_H
+#define PROTOCOL_LINK_H
 
 #include <stddef.h>
 

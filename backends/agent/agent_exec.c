@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+#include "backends/agent/agent.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "backends/base/memory.h"
+
+/* The loop's masks and ignored signals would survive exec. */
+static void reset_signals(void)
+{
+	sigset_t none;
+
+	for (int signal = 1; signal < NSIG; signal++)
+		if (signal != SIGKILL && signal != SIGSTOP)
+			sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* Sets variables from lines. */
+static void set_lines(const char *lines, size_t size)
+{
+	const char *end = lines + size;
+
+	while (lines < end) {
+		const char *newline = memchr(lines, '\n', (size_t)(end - lines));
+		const char *stop = newline ? newline : end;
+		char *line = memory_format("%.*s", (int)(stop - lines), lines);
+		char *equals = strchr(line, '=');
+
+		if (equals) {
+			*equals = '\0';
+			setenv(line, equals + 1, 1);
+		}
+		free(line);
+		lines = stop + 1;
+	}
+}
+
+/* What every program finds. */
+static void set_environment(const struct agent *agent)
+{
+	clearenv();
+	setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
+	setenv("HOME", agent->home, 1);
+	setenv("USER", "root", 1);
+	setenv("LOGNAME", "root", 1);
+	setenv("SHELL", agent->shell, 1);
+	setenv("container", "poolfs", 1);
+	if (isatty(0))
+		setenv("TERM", "xterm", 1);
+}
+
+/* Becomes the program. */
+int agent_exec(const struct agent *agent, const char *const *words, const char *more, size_t size)
+{
+	set_environment(agent);
+	set_lines(more, size);
+	reset_signals();
+	execvp(words[0], (char *const *)words);
+	fprintf(stderr, "%s: %s\n", words[0], strerror(errno));
+	return errno == ENOENT ? 127 : 126;
+}
+
+/* A new session's first terminal becomes its own by TIOCSCTTY (ioctl_tty(2)). */
+int agent_take_terminal(int terminal)
+{
+	if (setsid() < 0 || ioctl(terminal, TIOCSCTTY, 0) < 0)
+		return -errno;
+	for (int fd = 0; fd <= 2; fd++)
+		if (dup2(terminal, fd) < 0)
+			return -errno;
+	if (terminal > 2)
+		close(terminal);
+	return 0;
+}

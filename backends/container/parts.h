@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The parts of poolfs-container. Inside: functions of the container's first process, in the order
+ * of their calls; they end it by boot_fail. Outside: of the process that made it.
+ */
+#ifndef CONTAINER_PARTS_H
+#define CONTAINER_PARTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "backends/container/settings.h"
+
+/* inside.c: becomes the container. Its mount namespace is new; the current directory is one that
+ * nothing is in. all_ids: more ids than one are mapped. */
+__attribute__((noreturn))
+void inside_main(const struct settings *settings, int control, bool all_ids);
+
+/* root.c: makes the root filesystem, and makes it the process's own. */
+void root_make(const struct settings *settings, bool all_ids);
+/* Makes a directory and those above it; those that are there stay. */
+int root_make_path(const char *path, mode_t mode);
+
+/* layers.c: mounts a host's directory at target, below a layer that takes what is written; where
+ * the kernel cannot do that, read-only. skeleton: directories of the layer, ended by NULL. Target
+ * and layers are relative to the current directory. */
+struct layer {
+	int lower;			/* the host's directory, opened with O_PATH */
+	const char *name;		/* of the layer's own directory */
+	const char *target;
+	const char *const *skeleton;
+};
+void layers_mount(const struct layer *layer);
+/* Binds the host's directory there, read-only. 0 or a negative errno. */
+int layers_bind(int lower, const char *target);
+
+/* bounds.c: gives up what a container's processes must not do; for all its children, for good. */
+void bounds_set(bool own_network);
+
+/* limits.c, outside: makes control groups for the limits and puts a process into them; what cannot
+ * be limited is told by boot_send. */
+void limits_make(const struct settings *settings);
+void limits_join(pid_t pid);
+/* Removes them, when nothing runs in them any more. */
+void limits_remove(void);
+
+#endif
