@@ -14,7 +14,8 @@ aarch64 | arm64) packages_run="$packages_run qemu-system-arm" ;;
 esac
 
 # The tests also log in to an SSH server and try programs that people use on files.
-packages_test="libcmocka-dev qemu-utils openssh-server rsync python3 git mandoc make vim fio"
+packages_test="libcmocka-dev qemu-utils openssh-server rsync python3 python3-paramiko curl git mandoc \
+	make vim fio"
 
 # Prints those of the packages that are not installed.
 packages_missing() {

@@ -357,9 +357,8 @@ void control_clock(struct control *control)
 	session_wake(control->session);
 }
 
-/* Queues a request. */
-void control_signal(struct control *control, const struct control_target *target, int signal,
-	control_done *done, void *data)
+/* Adds a request, whose line is to be made. */
+static struct control_request *request_add(struct control *control, control_done *done, void *data)
 {
 	struct control_request *request = memory_new(sizeof(*request));
 
@@ -368,12 +367,31 @@ void control_signal(struct control *control, const struct control_target *target
 	request->data = data;
 	if (TAILQ_EMPTY(&control->requests))
 		control->since = control->now;
+	TAILQ_INSERT_TAIL(&control->requests, request, link);
+	session_wake(control->session);
+	return request;
+}
+
+/* Asks the shell for a line. */
+bool control_ping(struct control *control)
+{
+	if (control->step != CONTROL_READY || !control_works(control))
+		return false;
+	struct control_request *request = request_add(control, NULL, NULL);
+	text_printf(&request->line, "echo poolfs-done %" PRIu64 " 0\n", request->number);
+	return true;
+}
+
+/* Queues a request. */
+void control_signal(struct control *control, const struct control_target *target, int signal,
+	control_done *done, void *data)
+{
+	struct control_request *request = request_add(control, done, data);
+
 	text_printf(&request->line,
 		"poolfs_signal %" PRIu64 " %d %s %" PRIu64 " %u %u </dev/null 2>/dev/null\n",
 		request->number, signal, target->token, marker_number(target->token), target->shell,
 		target->alive ? target->shell : 0);
-	TAILQ_INSERT_TAIL(&control->requests, request, link);
-	session_wake(control->session);
 }
 
 /* Takes the callbacks away. */

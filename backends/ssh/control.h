@@ -79,6 +79,8 @@ bool control_busy(const struct control *control);
  * else called once, on a later turn. */
 void control_signal(struct control *control, const struct control_target *target, int signal,
 	control_done *done, void *data);
+/* Asks the shell for a sign of life; false when it is not there. */
+bool control_ping(struct control *control);
 /* No callback with this data any more. What was asked for still happens. */
 void control_forget(struct control *control, const void *data);
 

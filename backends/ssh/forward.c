@@ -208,6 +208,11 @@ static bool listen_turn(struct transport_forward *forward)
 
 	if (forwards->asking && forwards->asking != forward)
 		return false;
+	if (session->unclear && !forwards->asking) {
+		forward_fail(forward, -EIO, "a server with neither SFTP nor a POSIX shell can "
+			"only be asked to listen in the first seconds of a connection");
+		return true;
+	}
 	if (!forwards->asking)
 		forwards->since = forwards->now;
 	forwards->asking = forward;

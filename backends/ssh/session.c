@@ -222,6 +222,7 @@ static void count_free(void *old, void **abstract)
 int session_begin(struct session *session)
 {
 	session->memory = 0;
+	session->unclear = false;
 	session->ssh = libssh2_session_init_ex(count_alloc, count_free, count_realloc, session);
 	if (!session->ssh)
 		return -ENOMEM;

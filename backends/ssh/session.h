@@ -19,6 +19,8 @@ struct session {
 	int fd;			/* of the wire, as libssh2 knows it */
 	bool lost;		/* to be ended: reason says why */
 	bool fatal;		/* trying again cannot help */
+	bool unclear;		/* answers to global requests may be in libssh2 that nobody takes: the
+				   next one to ask would have the wrong one */
 	bool muted;		/* the transport was freed: no callbacks to its user any more */
 	size_t memory;		/* bytes that libssh2 has allocated for it, LIMIT_MEMORY at most */
 	int error;		/* what file requests end with: a negative errno */

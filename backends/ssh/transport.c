@@ -233,8 +233,8 @@ static void wake(void *data)
 		uv_idle_start(&transport->turn, turn);
 }
 
-/* Asks a silent machine for a sign of life. libssh2's way is used only where SFTP cannot: it keeps
- * every answer in memory. */
+/* Asks a silent machine for a sign of life. libssh2's way is used only where neither SFTP nor the
+ * control shell can: it keeps every answer in memory, and gives the next forward that one. */
 static void keep_alive(struct transport *transport)
 {
 	struct session *session = &transport->main.session;
@@ -247,10 +247,12 @@ static void keep_alive(struct transport *transport)
 	if (silent < transport->keepalive || now - transport->main.asked < transport->keepalive / 2)
 		return;
 	transport->main.asked = now;
-	if (transport->sftp.state == SFTP_READY && !transport->sftp.outstanding)
+	if (transport->sftp.state == SFTP_READY && !transport->sftp.outstanding) {
 		sftp_ping(&transport->sftp);
-	else
+	} else if (!control_ping(&transport->control)) {
+		session->unclear = true;
 		libssh2_keepalive_send(session->ssh, &next);
+	}
 	wake(transport);
 }
 

@@ -497,5 +497,72 @@ class Refused(ForwardTest):
         self.assertEqual(text(self.instance / "state"), "ready\n")
 
 
+class Quiet(ForwardTest):
+    """A server without SFTP, and a connection that is asked for signs of life."""
+
+    keys = {"ssh_keepalive": "1"}
+
+    @classmethod
+    def configure(cls):
+        os.environ["SSHD_SFTP"] = "none"
+        try:
+            return super().configure()
+        finally:
+            del os.environ["SSHD_SFTP"]
+
+    def writes(self):
+        with open(f"/proc/{self.mount.shim_pid('host', 'a')}/io") as io:
+            return int(next(line for line in io if line.startswith("syscw")).split()[1])
+
+    def test_signs_of_life_are_no_answers_to_forwards(self):
+        before = self.writes()
+        wait_for(lambda: self.writes() >= before + 2, "signs of life")
+        for name in (str(self.server.port), f"tcp:127.0.0.1:{self.server.port}"):
+            self.assertEqual(exchange(make(self.instance / "forward", name), b"alive"), b"alive")
+
+
+class Hostile(harness.MountTest):
+    """A server that opens channels as it likes."""
+
+    @classmethod
+    def configure(cls):
+        cls.where = tempfile.mkdtemp(prefix="poolfs-test.")
+        sh(f"cd {cls.where} && ssh-keygen -q -t ecdsa -N '' -f host && ssh-keygen -q -t ed25519 -N '' -f id")
+        cls.process = subprocess.Popen(["/usr/bin/python3", harness.TOP / "tests/ssh/hostile_forward.py",
+                                        cls.where + "/host"], stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE, text=True)
+        port = cls.process.stdout.readline().strip()
+        if not port:
+            raise unittest.SkipTest("no paramiko: install python3-paramiko")
+        with open(cls.where + "/known", "w") as known:
+            known.write(f"[127.0.0.1]:{port} " + " ".join(text(cls.where + "/host.pub").split()[:2]) + "\n")
+        return (f"[pool host]\ntype = ssh\nhost = 127.0.0.1\nssh_port = {port}\nssh_key = {cls.where}/id\n"
+                f"known_hosts = {cls.where}/known\n")
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        cls.process.communicate()
+        sh(f"rm -rf {cls.where}")
+
+    def tell(self, line):
+        print(line, file=self.process.stdin, flush=True)
+        return self.process.stdout.readline().strip()
+
+    def test_channels(self):
+        server = Server()
+        self.addCleanup(server.close)
+        instance = self.new("host")
+        make(instance / "forward", str(server.port))
+        # All are prohibited (code 1 of RFC 4254, section 5.1).
+        self.assertEqual(self.tell("unasked"), "[1, 1, 1, 1, 1, 1, 1]")
+        self.assertEqual(self.tell("echo"), "hello")
+        self.assertIn(int(self.tell("flood 1100")), range(900, 1025))
+        self.assertEqual(text(instance / "state"), "ready\n")
+        self.assertIn("as many as are allowed", text(instance / "log"))
+        (instance / "forward" / str(server.port)).unlink()
+        wait_for(lambda: not server.open, "end of what was carried")
+
+
 if __name__ == "__main__":
     harness.main()
