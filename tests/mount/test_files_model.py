@@ -135,8 +135,10 @@ class Side:
     def map(self, slot, data, offset):
         """Reads all through a mapping, and changes some bytes of it."""
         fd = self.fd(slot)
-        size = os.fstat(fd).st_size
-        if not size:
+        status = os.fstat(fd)
+        size = status.st_size
+        # The size of a directory is the filesystem's own affair.
+        if not size or not stat.S_ISREG(status.st_mode):
             return None
         try:
             with mmap.mmap(fd, size) as area:
