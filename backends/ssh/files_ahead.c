@@ -230,8 +230,11 @@ static void take_chunk(void *data, const struct sftp_answer *answered)
 	if (answered->type == PACKET_DATA) {
 		const char *bytes = packet_string(&body, &size);
 
-		if (body.bad || size > chunk->size)
-			return sftp_broken(chunk->files->sftp, "more bytes than were asked for");
+		if (body.bad)
+			return sftp_broken(chunk->files->sftp, "bytes are cut short");
+		/* More than were asked for are of no use: the file fails when it is read. */
+		if (size > chunk->size)
+			size = 0;
 		memcpy(chunk->bytes, bytes, size);
 	} else if (answered->type != PACKET_STATUS) {
 		return sftp_broken(chunk->files->sftp, "an answer of the wrong type");
