@@ -96,7 +96,7 @@ class Side:
     def open(self, slot, name, flags):
         self.close(slot)
         self.fds[slot] = os.open(self.path(name), flags | os.O_NOFOLLOW, 0o644)
-        return os.fstat(self.fds[slot]).st_size
+        return self.stat(slot)
 
     def close(self, slot):
         if slot in self.fds:
