@@ -116,6 +116,8 @@ struct poolfs_kind {
 	const char *summary;		/* one line for --backends */
 	uint32_t features;		/* POOLFS_FEATURE_... */
 	const struct poolfs_key *const *tables; /* key tables, ended by NULL */
+	/* Further features, which hang on the values of a pool's keys; NULL: none. */
+	uint32_t (*features_with)(const struct poolfs_values *values);
 	/*
 	 * What no single key can tell (two keys exclude each other, a file has the wrong
 	 * format). May read files, never runs anything, never waits for a network. May

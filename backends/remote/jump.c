@@ -10,6 +10,14 @@
 
 #define WORDS_MAX 40
 
+/* Whether new hosts are trusted. */
+bool jump_accepts_new(const struct poolfs_values *values)
+{
+	const char *trust = poolfs_string(values, "host_key");
+
+	return trust && strcmp(trust, "accept-new") == 0;
+}
+
 /* A path as ssh_config(5) takes it: in quotes, and without the tokens that "%" begins. */
 static char *quoted(const char *option, const char *path)
 {
@@ -74,10 +82,10 @@ static void add_option(char **words, char *option)
 static void add_login(char **words, const struct poolfs_values *values)
 {
 	const char *key = poolfs_string(values, "ssh_key");
-	bool accept = strcmp(poolfs_string(values, "host_key"), "accept-new") == 0;
 
 	add_option(words, quoted("UserKnownHostsFile", poolfs_string(values, "known_hosts")));
-	add_option(words, memory_format("StrictHostKeyChecking=%s", accept ? "accept-new" : "yes"));
+	add_option(words, memory_format("StrictHostKeyChecking=%s",
+		jump_accepts_new(values) ? "accept-new" : "yes"));
 	if (key) {
 		add_option(words, quoted("IdentityFile", key));
 		add_option(words, memory_string("IdentitiesOnly=yes"));

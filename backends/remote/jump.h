@@ -15,6 +15,8 @@ struct jump {
 	char **environment;	/* more for it, ended by NULL */
 };
 
+/* Whether the keys of new hosts are trusted (host_key = accept-new), there and on the way. */
+bool jump_accepts_new(const struct poolfs_values *values);
 /* For `check`: whether the value of the key jump can work with the others. */
 int jump_check(const struct poolfs_values *values, struct poolfs_err *err);
 /* The command that leads to the target; jump_done frees. Only where the key is set. */

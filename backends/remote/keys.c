@@ -10,6 +10,7 @@
 
 #include "backends/base/memory.h"
 #include "backends/remote/jump.h"
+#include "backends/remote/tap_text.h"
 #include "backends/remote/target.h"
 #include "backends/ssh/keys.h"
 
@@ -37,6 +38,10 @@ static const struct poolfs_key keys[] = {
 	  .help = "known: the host key must be in known_hosts. accept-new: that of a machine that "
 		  "known_hosts does not have is trusted, and added to it. A key that changed is refused "
 		  "in any case." },
+	{ .name = "console",
+	  .type = POOLFS_STRING,
+	  .help = "The machine's console: exec:COMMAND, dev:/dev/NAME,SPEED (a serial device, by default "
+		  "at 115200) or tcp:HOST:PORT. Unset, there is none." },
 	{ .name = "jump",
 	  .type = POOLFS_STRING,
 	  .help = "A machine on the way, [USER@]HOST[:PORT]: ssh(1) logs in there, with the same key "
@@ -92,7 +97,7 @@ static int check_targets(const struct poolfs_values *values, struct poolfs_err *
 static int check_known_hosts(const struct poolfs_values *values, struct poolfs_err *err)
 {
 	const char *path = poolfs_string(values, "known_hosts");
-	bool adds = strcmp(poolfs_string(values, "host_key"), "accept-new") == 0;
+	bool adds = jump_accepts_new(values);
 
 	if (access(path, adds ? R_OK | W_OK : R_OK) == 0)
 		return 0;
@@ -109,6 +114,27 @@ static int check_known_hosts(const struct poolfs_values *values, struct poolfs_e
 	return poolfs_err_set(err, -error, "known_hosts: %s: %s%s", path, strerror(error),
 		adds ? "" : ": ssh-keyscan HOST prints what belongs into it; or set host_key = "
 			    "accept-new");
+}
+
+/* A console that is one machine's cannot be that of several instances. */
+static int check_console(const struct poolfs_values *values, struct poolfs_err *err)
+{
+	const char *const *words = poolfs_words(values, "targets");
+	const char *text = poolfs_string(values, "console");
+	struct tap_text tap;
+
+	if (!text)
+		return 0;
+	int result = tap_text_read(text, &tap, err);
+	if (result < 0)
+		poolfs_err_prefix(err, "console");
+	else if (tap.kind != TAP_EXEC && words[0] && words[1])
+		result = poolfs_err_set(err, -EINVAL, "console: this is one machine's, and targets has "
+			"several: make a pool for each, or use exec:, whose command gets POOLFS_TARGET");
+	else if (tap.kind == TAP_DEVICE && !words[0] && poolfs_number(values, "count") > 1)
+		result = poolfs_err_set(err, -EINVAL, "console: a device has one reader: write "
+			"\"count = 1\", or the machine in targets in place of host");
+	return result;
 }
 
 /* One machine for all, or a list; an empty host would be this host. */
@@ -130,7 +156,15 @@ static int check(const struct poolfs_values *values, struct poolfs_err *err)
 		result = check_known_hosts(values, err);
 	if (result == 0)
 		result = jump_check(values, err);
+	if (result == 0)
+		result = check_console(values, err);
 	return result < 0 ? result : ssh_keys_check(values, err);
+}
+
+/* What there is in some pools only. */
+static uint32_t features_with(const struct poolfs_values *values)
+{
+	return poolfs_has(values, "console") ? POOLFS_FEATURE_CONSOLE : 0;
 }
 
 const struct poolfs_kind remote_kind = {
@@ -140,6 +174,7 @@ const struct poolfs_kind remote_kind = {
 	.summary = "machines that exist already, reached by SSH",
 	.features = POOLFS_FEATURE_OUTLIVES | POOLFS_FEATURE_FORWARD,
 	.tables = tables,
+	.features_with = features_with,
 	.check = check,
 	.targets = "targets",
 	.target = read_target,

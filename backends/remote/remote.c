@@ -1,22 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A machine that exists already has no life cycle here: start only says where it is,
- * and stop leaves it as it is.
+ * and stop leaves it as it is. The console has one (tap.h).
  */
 #include "backends/remote/remote.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "backends/base/memory.h"
 #include "backends/remote/jump.h"
+#include "backends/remote/tap.h"
 #include "backends/remote/target.h"
 
 struct remote {
 	struct poolfs_machine *machine;
 	struct target target;	/* complete: of `targets`, or of `host` */
 	struct jump jump;	/* empty: the way is direct */
+	char *environment[4];	/* for the console's command, ended by NULL */
+	struct tap *tap;	/* the console; NULL: there is none */
+	struct poolfs_op *stop;	/* that waits for its end */
 };
 
 /* The machine of an instance: the one word that the daemon chose, or the one that all share. */
@@ -62,6 +67,9 @@ static void remote_close(void *state)
 {
 	struct remote *remote = state;
 
+	tap_free(remote->tap);
+	for (size_t i = 0; remote->environment[i]; i++)
+		free(remote->environment[i]);
 	jump_done(&remote->jump);
 	free(remote);
 }
@@ -71,18 +79,48 @@ static void remote_start(void *state, struct poolfs_op *op)
 {
 	struct remote *remote = state;
 	const struct target *target = &remote->target;
+	const char *console = poolfs_string(poolfs_machine_values(remote->machine), "console");
 
 	if (*target->name)
 		poolfs_machine_status(remote->machine, "target", "%s", target->name);
 	poolfs_machine_status(remote->machine, "address",
 		strchr(target->host, ':') ? "[%s]:%u" : "%s:%u", target->host, target->port);
+	if (console) {
+		remote->environment[0] = memory_format("POOLFS_TARGET=%s", target->name);
+		remote->environment[1] = memory_format("POOLFS_HOST=%s", target->host);
+		remote->environment[2] = memory_format("POOLFS_PORT=%u", target->port);
+		remote->tap = tap_new(remote->machine, console,
+			(const char *const *)remote->environment);
+	}
 	poolfs_op_done(op, 0, "%s", "");
+}
+
+/* The console is closed. */
+static void console_stopped(void *data)
+{
+	struct remote *remote = data;
+
+	poolfs_op_done(remote->stop, 0, "%s", "");
 }
 
 /* .stop */
 static void remote_stop(void *state, struct poolfs_op *op)
 {
-	poolfs_op_done(op, 0, "%s", "");
+	struct remote *remote = state;
+
+	remote->stop = op;
+	if (remote->tap)
+		tap_stop(remote->tap, console_stopped, remote);
+	else
+		poolfs_op_done(op, 0, "%s", "");
+}
+
+/* .console_write */
+static int remote_console_write(void *state, const void *data, size_t size)
+{
+	struct remote *remote = state;
+
+	return remote->tap ? tap_write(remote->tap, data, size) : -EOPNOTSUPP;
 }
 
 /* .address */
@@ -96,7 +134,7 @@ static int remote_address(void *state, struct poolfs_address *address, struct po
 	address->port = remote->target.port;
 	address->user = remote->target.user;
 	address->known_hosts = poolfs_string(values, "known_hosts");
-	address->accept_new = strcmp(poolfs_string(values, "host_key"), "accept-new") == 0;
+	address->accept_new = jump_accepts_new(values);
 	address->proxy = (const char *const *)remote->jump.words;
 	address->proxy_environment = (const char *const *)remote->jump.environment;
 	return 0;
@@ -111,4 +149,5 @@ const struct poolfs_backend remote_backend = {
 	.start = remote_start,
 	.stop = remote_stop,
 	.address = remote_address,
+	.console_write = remote_console_write,
 };

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """Machines that exist already and are lent: which one an instance gets, and how it comes back."""
-import errno
 import os
 import pathlib
 import shutil
@@ -9,87 +8,8 @@ import tempfile
 import unittest
 
 import harness
-from harness import POOLFS, Sshd, read, sh, text, value, wait_for
-
-USER = sh("id -un").strip()
-
-
-def machines(case, count):
-    """SSH servers, each a machine of its own that knows one client; a known_hosts file for all."""
-    base = pathlib.Path(tempfile.mkdtemp(prefix="poolfs-targets."))
-    case.addClassCleanup(shutil.rmtree, base, ignore_errors=True)
-    found = []
-    for number in range(count):
-        directory = base / str(number)
-        directory.mkdir()
-        if found:
-            for name in ("id", "id.pub"):
-                shutil.copy(found[0].directory / name, directory)
-        (directory / "home").mkdir()
-        # Commands in it see which machine they are on.
-        server = Sshd(directory, f"SetEnv MACHINE={number}")
-        case.addClassCleanup(server.stop)
-        found.append(server)
-    known = base / "known_hosts"
-    known.write_text("".join((server.directory / "known_hosts").read_text() for server in found))
-    return base, known, found
-
-
-def pool(name, known, server, **keys):
-    """A pool of machines that know the client of that server."""
-    lines = {"type": "ssh", "ssh_user": USER, "ssh_key": server.directory / "id",
-             "known_hosts": known, **keys}
-    return f"[pool {name}]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items())
-
-
-class TargetsTest(harness.MountTest):
-    """Tests with servers of their class, and a mount of them."""
-
-    servers = 2
-
-    @classmethod
-    def configure(cls):
-        cls.base, cls.known, cls.machines = machines(cls, cls.servers)
-        cls.files = cls.base / "files"
-        cls.files.mkdir()
-        return cls.pools()
-
-    def setUp(self):
-        # The next test finds every machine given back.
-        self.addCleanup(self.settle)
-
-    def settle(self):
-        for directory in self.mount.path.iterdir():
-            if directory.is_dir():
-                wait_for(lambda: " lent " not in text(directory / "pool.status"), "return")
-
-    def status(self, name):
-        """pool.status as a dictionary."""
-        lines = text(self.mount.path / name / "pool.status").splitlines()
-        return dict(line.split(" ", 1) for line in lines)
-
-    def free(self, name, count):
-        """Waits until so many machines of a pool can be lent."""
-        wait_for(lambda: self.status(name)["targets_free"] == str(count), f"{count} free machines")
-
-    def machine_of(self, instance):
-        return self.run_in(instance, "echo $MACHINE")[0].decode().strip()
-
-    def fails(self, name):
-        """What is in `error` after a boot that fails."""
-        path = self.mount.path / name / "a"
-        path.mkdir()
-        self.addCleanup(self.drop, path)
-        with self.assertRaises(OSError):
-            read(path / "ready")
-        return text(path / "error")
-
-    def refused(self, path):
-        with self.assertRaises(OSError) as caught:
-            path.mkdir()
-        self.assertEqual(caught.exception.errno, errno.ENOSPC)
-        return text(self.mount.path / "events").splitlines()[-1]
-
+from harness import POOLFS, text, value, wait_for
+from targets import USER, TargetsTest, check, pool
 
 class Lending(TargetsTest):
     """Three machines: one with a name; two pools have one of them both."""
@@ -299,20 +219,12 @@ class Configuration(unittest.TestCase):
         self.addCleanup(shutil.rmtree, none)
         for trust, expected in (("known", "ssh-keyscan"), ("accept-new", "")):
             lines = f"host = lab\nhost_key = {trust}\nknown_hosts = {none}/x\n"
-            self.assertIn(expected, self.check(lines, ""))
-        self.assertEqual(self.check(lines, ""), "")
-
-    def check(self, lines, known="known_hosts = /dev/null\n"):
-        with tempfile.NamedTemporaryFile("w", suffix=".ini") as file:
-            file.write("[pool lab]\ntype = ssh\n" + known + lines)
-            file.flush()
-            done = subprocess.run([POOLFS, "--check", file.name], capture_output=True, text=True,
-                                  timeout=harness.PATIENCE)
-            return done.stderr.replace(file.name, "FILE")
+            self.assertIn(expected, check(lines, ""))
+        self.assertEqual(check(lines, ""), "")
 
     def test_right(self):
         for lines in ("targets = a=root@10.0.0.1:22 pi@lab2 [::1]:22 lab3\n", "host = lab\n"):
-            self.assertEqual(self.check(lines), "")
+            self.assertEqual(check(lines), "")
 
     def test_wrong(self):
         for lines, expected in (
@@ -328,7 +240,7 @@ class Configuration(unittest.TestCase):
                 ("host = lab\njump = -x\n", "FILE:5: jump: "),
                 ("host = lab\nssh_agent = no\n", "FILE:1: ssh_key: without an agent"),
                 ("targets = lab:99999\n", 'FILE:4: targets: "lab:99999": no machine')):
-            self.assertIn(expected, self.check(lines), lines)
+            self.assertIn(expected, check(lines), lines)
 
 
 if __name__ == "__main__":
