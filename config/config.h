@@ -19,7 +19,7 @@ struct config_pool {
 };
 
 struct config {
-	char *file;			/* absolute path */
+	char *file;			/* absolute path, or a name where there is no file */
 	struct poolfs_values *daemon;	/* section [poolfs]: config_keys */
 	struct config_pool *pools;	/* in the order of the file */
 	size_t pool_count;
@@ -37,6 +37,8 @@ extern const struct poolfs_key config_keys[];
 struct text;
 int config_load(const char *file, const char *mount_point, struct config **config,
 	struct text *errors);
+/* The configuration of poolfs --demo: one pool "demo" of containers. 0, or a negative errno. */
+int config_demo(struct config **config, struct poolfs_err *err);
 void config_free(struct config *config);
 
 /* What --backends and --help-backend TYPE print. -ENOENT: no such kind. */

@@ -170,6 +170,14 @@ static int find_mount_point(struct daemon *daemon, struct poolfs_err *err)
 static int load_config(struct daemon *daemon)
 {
 	struct text errors = { 0 };
+	struct poolfs_err err = { "" };
+
+	if (daemon->options.demo) {
+		int made = config_demo(&daemon->config, &err);
+		if (made < 0)
+			fprintf(stderr, "poolfs: error: %s\n", err.text);
+		return made;
+	}
 	int result = config_load(daemon->options.config, daemon->mount_point, &daemon->config, &errors);
 
 	if (result < 0)

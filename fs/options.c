@@ -17,6 +17,7 @@ static const struct {
 	{ 'f', "foreground", NULL, "stay in the foreground, messages to standard error" },
 	{ 'd', "debug", NULL, "the same, with debugging messages" },
 	{ 'o', NULL, "OPTION[,...]", "mount options, as for mount(8) and libfuse" },
+	{ 'D', "demo", NULL, "mount a pool of containers; takes no CONFIG" },
 	{ 'c', "check", NULL, "check the configuration, mount nothing" },
 	{ 'b', "backends", NULL, "list the kinds of machines" },
 	{ 'k', "help-backend", "TYPE", "list the keys of a kind" },
@@ -53,6 +54,9 @@ static int take(struct options *options, int letter)
 		return 0;
 	case 'o':
 		add_mount_option(options, optarg);
+		return 0;
+	case 'D':
+		options->demo = true;
 		return 0;
 	case 'c':
 		options->action = OPTIONS_CHECK;
@@ -95,6 +99,18 @@ static int check_scan(struct options *options, int rest, char **argv)
 	return 0;
 }
 
+/* Takes the mount point of --demo. */
+static int check_demo(struct options *options, int rest, char **argv)
+{
+	if (options->action != OPTIONS_MOUNT || rest != 1) {
+		fprintf(stderr, "poolfs: --demo takes a mount point, and no configuration; usage: "
+				"poolfs --demo MOUNTPOINT\n");
+		return -EINVAL;
+	}
+	options->mount_point = argv[optind];
+	return 0;
+}
+
 /* Checks that the arguments fit the action. */
 static int check(struct options *options, int argc, char **argv)
 {
@@ -105,6 +121,8 @@ static int check(struct options *options, int argc, char **argv)
 		fprintf(stderr, "poolfs: --title and --crash-patterns go with --scan-console\n");
 		return -EINVAL;
 	}
+	if (options->demo)
+		return check_demo(options, rest, argv);
 	if (options->action == OPTIONS_SCAN_CONSOLE)
 		return check_scan(options, rest, argv);
 	if (options->action > OPTIONS_CHECK)
@@ -148,7 +166,8 @@ int options_parse(int argc, char **argv, struct options *options)
 /* Prints the help. */
 void options_help(void)
 {
-	printf("usage: poolfs [options] CONFIG MOUNTPOINT\n\n"
+	printf("usage: poolfs [options] CONFIG MOUNTPOINT\n"
+	       "       poolfs [options] --demo MOUNTPOINT\n\n"
 	       "Shows pools of machines as directories: mkdir MOUNTPOINT/POOL/NAME boots one,\n"
 	       "writing to its cmd runs a command, rmdir destroys it. CONFIG says what the pools\n"
 	       "are, see poolfs.conf(5). fusermount3 -u MOUNTPOINT ends it all.\n\n");

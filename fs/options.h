@@ -22,6 +22,7 @@ struct options {
 	enum options_action action;
 	bool foreground;
 	bool debug;
+	bool demo;		/* --demo: there is no config */
 	bool titles;		/* --title */
 	const char *config, *mount_point, *kind;
 	const char *file;	/* to be scanned; NULL: standard input */

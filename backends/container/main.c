@@ -186,7 +186,7 @@ static pid_t make(const struct settings *settings, int control, int *go)
 		begin_inside(settings, control, ends);
 	if (pid < 0)
 		boot_fail(-errno, "the namespaces cannot be made (may this user make user namespaces? "
-			"poolfs.conf(5), KIND CONTAINER, says what to look at)");
+			"poolfs.conf(5), \"Containers\", says what to look at)");
 	close(ends[0]);
 	*go = ends[1];
 	return (pid_t)pid;

@@ -143,7 +143,7 @@ static void mount_space(const struct settings *settings)
 	if (!getcwd(here, sizeof(here)) ||
 		mount("poolfs", ".", "tmpfs", MS_NOSUID | MS_NODEV, options) < 0 || chdir(here) < 0)
 		boot_fail(-errno, "a tmpfs cannot be mounted (do user namespaces work for this user? "
-			"poolfs.conf(5), KIND CONTAINER, says what to look at)");
+			"poolfs.conf(5), \"Containers\", says what to look at)");
 }
 
 /* Becomes the container's root. The kernel forgets at that whom we die with. */

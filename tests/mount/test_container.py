@@ -413,6 +413,35 @@ class Keys(unittest.TestCase):
             self.assertIn(expected, done.stderr)
 
 
+class Demo(unittest.TestCase):
+    """poolfs --demo."""
+
+    def test_demo(self):
+        containers.need_containers()
+        mount = harness.Mount("", start=False)
+        self.addCleanup(mount.clear)
+        environment = {**os.environ, "HOME": str(mount.base), "XDG_STATE_HOME": str(mount.base / "state")}
+        done = subprocess.run([harness.POOLFS, "--demo", mount.path], env=environment, timeout=harness.PATIENCE)
+        self.assertEqual(done.returncode, 0)
+        try:
+            self.assertIn("demo", os.listdir(mount.path))
+            (mount.path / "demo/a").mkdir()
+            write(mount.path / "demo/a/cmd", "hostname")
+            self.assertEqual(read(mount.path / "demo/a/last/output"), b"a\n")
+            pid = int(value(mount.path / "demo/a", "pid"))
+        finally:
+            mount.unmount()
+        wait_for(lambda: not alive(pid), "end of the container")
+        wait_for(lambda: not harness.processes_with(mount.base), "end of the daemon")
+
+    def test_arguments(self):
+        for words in (["--demo"], ["--demo", "a", "b"], ["--demo", "--check", "a"]):
+            done = subprocess.run([harness.POOLFS, *words], capture_output=True, text=True,
+                                  timeout=harness.PATIENCE)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("poolfs --demo MOUNTPOINT", done.stderr)
+
+
 class Roots(unittest.TestCase):
     """Other root filesystems than the host's."""
 
