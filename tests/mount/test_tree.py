@@ -225,7 +225,7 @@ class Tree(harness.SshTest):
                                          "console_bytes_dropped", "error"})
         self.assertEqual((instance["name"], instance["state"], instance["uid"], instance["error"]),
                          ("a", "ready", os.getuid(), None))
-        self.assertAlmostEqual(instance["boot_seconds"], float(text(self.instance / "ready")), 2)
+        self.assertAlmostEqual(instance["boot_seconds"], float(text(self.instance / "ready")), delta=0.01)
         self.assertGreater(status["uptime_seconds"] + 0.1, instance["uptime_seconds"])
         self.assertEqual(status["pools"][1]["instances"], [])
 
