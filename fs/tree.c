@@ -362,7 +362,7 @@ static void create_child(struct request *request, struct object *object, unsigne
 {
 	const struct directory *directory = control_directory(object);
 	struct object *child = NULL;
-	struct handle *handle;
+	struct handle *handle = NULL;
 	int result = -EPERM;
 
 	if (directory->create && holds_children(object, file))
