@@ -110,10 +110,34 @@ static struct guest_op *ask(struct request *request, struct guest_node *node, gu
 	return op;
 }
 
-/* Opens a directory. It is read anew each time: whoever lists it sees what is there. */
+/* Opens the directory with what is known of it, where somebody only looked whether anything is in it: rm does so
+ * with each directory before it lists it. false: the guest has to be asked. */
+static bool open_peeked(struct request *request, struct guest_node *node)
+{
+	struct guest_queue *queue = guestfs_queue(node);
+	struct guest_op op = { .queue = queue };
+	struct file_reply reply = { 0 };
+	bool peeked = node->peeked;
+
+	node->peeked = false;
+	if (!peeked || node->detached || queue->mode != GUEST_UP)
+		return false;
+	const struct text *list = guest_list_whole(&queue->cache, node, &op.asked);
+	if (!list)
+		return false;
+	struct guest_handle *file = guestfile_new(node, &reply, 0);
+	begin(file, &op, &reply, list->data, list->size);
+	request_open(request, &file->handle, 0);
+	return true;
+}
+
+/* Opens a directory. It is read anew: whoever lists it sees what is there. */
 void guestfs_opendir(struct request *request, struct object *object)
 {
-	struct guest_op *op = ask(request, container_of(object, struct guest_node, object), opened);
+	struct guest_node *node = container_of(object, struct guest_node, object);
+	if (open_peeked(request, node))
+		return;
+	struct guest_op *op = ask(request, node, opened);
 
 	if (op)
 		guest_op_send(op);
@@ -134,6 +158,12 @@ void guestdir_learn(struct guest_node *node)
 
 	if (op)
 		guest_op_send(op);
+}
+
+/* Remembers whether its listing was left before the end. */
+void guestdir_closed(struct guest_handle *file)
+{
+	guestfile_node(&file->handle)->peeked = file->begun && !file->seen_end;
 }
 
 /* An entry as the kernel gets it. Attributes that are older than what it has seen, or may be, are left
@@ -172,6 +202,7 @@ static void answer_page(struct request *request, struct guest_handle *file, uint
 
 	if (file->first_entry + file->at > offset)
 		file->at = file->position = 0;
+	file->seen_end |= file->at_end && offset >= file->first_entry + file->count;
 	while (file->at < file->count) {
 		size_t position = file->position;
 

@@ -313,6 +313,8 @@ void guestfs_release(struct handle *handle)
 	if (file->id && !guestfile_stale(file))
 		guest_queue_close(guestfs_queue(guestfile_node(handle)), file->id);
 	guest_again_closed(file);
+	if (guestfile_node(handle)->type == S_IFDIR)
+		guestdir_closed(file);
 	LIST_REMOVE(file, entry);
 	handle_closed(handle);
 	if (guestfile_node(handle)->type == S_IFREG)

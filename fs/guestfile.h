@@ -31,6 +31,7 @@ struct guest_handle {
 	bool at_end;			/* there is no page behind this one */
 	bool lost;			/* a page went by unseen */
 	bool begun;			/* some of it was told since it was opened, or rewound */
+	bool seen_end;			/* it was told that there is no more */
 	/* of a file; see guestagain.h */
 	unsigned first;			/* connection, of the open(2) */
 	bool stale;			/* what is there now is another file */
@@ -57,6 +58,8 @@ struct guest_op *guestfile_start(struct request *request, struct handle *handle,
 void guestfile_changed(struct guest_node *node);
 /* Asks for all names of a directory, for the look-ups that follow. */
 void guestdir_learn(struct guest_node *node);
+/* An open directory is closed. */
+void guestdir_closed(struct guest_handle *file);
 /* The connection over which it was opened is gone. */
 bool guestfile_stale(const struct guest_handle *file);
 

@@ -238,6 +238,18 @@ enum guest_known guest_list_find(struct guest_cache *cache, struct guest_node *n
 	return node->made_here ? GUEST_ABSENT : GUEST_UNKNOWN;
 }
 
+/* All of them. */
+const struct text *guest_list_whole(struct guest_cache *cache, struct guest_node *node,
+	struct guest_moment *asked)
+{
+	struct guest_list *list = believed(cache, node);
+
+	if (!list || list->touched_count)
+		return NULL;
+	*asked = list->asked;
+	return &list->entries;
+}
+
 /* Counts. */
 bool guest_list_missed(struct guest_cache *cache, struct guest_node *node)
 {

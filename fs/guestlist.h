@@ -33,6 +33,11 @@ enum guest_known {
 	GUEST_ABSENT,	/* there is no such name, nor was one from here */
 	GUEST_THERE,	/* attr is filled in */
 };
+/* All entries, as they came, while they are believed and no name of the directory was touched; when they
+ * were asked for goes to *asked. NULL: ask. Owned by the node. */
+const struct text *guest_list_whole(struct guest_cache *cache, struct guest_node *node,
+	struct guest_moment *asked);
+
 /* One name. */
 enum guest_known guest_list_find(struct guest_cache *cache, struct guest_node *node, const char *name,
 	struct file_attr *attr, struct guest_moment *asked);

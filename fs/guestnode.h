@@ -81,6 +81,7 @@ struct guest_node {
 	uint64_t changed_at;		/* from here, the last time; ns */
 	unsigned missed;		/* look-ups since then */
 	bool made_here;			/* of a directory */
+	bool peeked;			/* the same: closed before the end of its listing, the last time */
 	LIST_HEAD(, guest_handle) handles;
 	unsigned changes;		/* made here */
 	/* Connections, counted from 1, over which bytes were written that were not synced: the last one, and
