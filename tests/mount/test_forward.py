@@ -557,7 +557,7 @@ class Hostile(harness.MountTest):
         # All are prohibited (code 1 of RFC 4254, section 5.1).
         self.assertEqual(self.tell("unasked"), "[1, 1, 1, 1, 1, 1, 1]")
         self.assertEqual(self.tell("echo"), "hello")
-        self.assertIn(int(self.tell("flood 1100")), range(900, 1025))
+        self.assertIn(int(self.tell("flood 1100")), range(900, 1100)) # some may end meanwhile
         self.assertEqual(text(instance / "state"), "ready\n")
         self.assertIn("as many as are allowed", text(instance / "log"))
         (instance / "forward" / str(server.port)).unlink()
