@@ -88,7 +88,7 @@ static bool mount_point(const char *type, const char *controller, char *path, si
 /* Writes a value to a group's file. */
 static int put(const char *group, const char *file, const char *value)
 {
-	char path[PATH_MAX + 64];
+	char path[2 * PATH_MAX + 64];
 
 	snprintf(path, sizeof(path), "%s/%s", group, file);
 	int fd = open(path, O_WRONLY | O_CLOEXEC);

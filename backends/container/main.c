@@ -161,26 +161,30 @@ static int map_ids(pid_t pid, const struct settings *settings)
 }
 
 /* The container's process: waits until it may go on, and dies with the one outside. */
-static void begin_inside(const struct settings *settings, int control, const int *ends)
+static void begin_inside(struct settings *settings, int control, const int *ends)
 {
+	int fds[TALK_FDS_MAX];
+	unsigned count = 0;
 	char byte;
 
 	close(ends[1]);
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || read(ends[0], &byte, 1) != 1)
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
+		talk_receive_packet(ends[0], &byte, 1, fds, &count) <= 0)
 		_exit(EXIT_FAILURE);
+	settings->mapped_root = count > 0 ? fds[0] : -1;
 	close(ends[0]);
 	inside_main(settings, control, settings->first_id != 0);
 }
 
 /* Makes the process with its namespaces. */
-static pid_t make(const struct settings *settings, int control, int *go)
+static pid_t make(struct settings *settings, int control, int *go)
 {
 	long flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC |
 		(settings->network ? 0 : CLONE_NEWNET) | SIGCHLD;
 	int ends[2];
 
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		boot_fail(-errno, "pipe");
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		boot_fail(-errno, "socketpair");
 	long pid = syscall(SYS_clone, flags, NULL, NULL, NULL, NULL);
 	if (pid == 0)
 		begin_inside(settings, control, ends);
@@ -221,6 +225,18 @@ static int stay(pid_t pid, int watched)
 	return 0;
 }
 
+/* Lets the container's process go on, with what it could not make itself. */
+static void let_go(const struct settings *settings, pid_t pid, int go)
+{
+	int mount = settings->root && settings->first_id ? idmap_make(settings->root, pid) : -1;
+
+	if (talk_send_packet(go, "", 1, &mount, mount >= 0 ? 1 : 0) < 0 || chdir("/") < 0)
+		boot_fail(-errno, "the container does not begin");
+	if (mount >= 0)
+		close(mount);
+	close(go);
+}
+
 /* Makes the container. */
 int main(int argc, char **argv)
 {
@@ -245,8 +261,6 @@ int main(int argc, char **argv)
 	}
 	limits_join(pid);
 	boot_send(BOOT_STATUS, -1, "pid %d", (int)pid);
-	if (write(go, "", 1) != 1 || chdir("/") < 0)
-		boot_fail(-errno, "the container does not begin");
-	close(go);
+	let_go(&settings, pid, go);
 	return stay(pid, watched);
 }

@@ -35,6 +35,13 @@ void layers_mount(const struct layer *layer);
 /* Binds the host's directory there, read-only. 0 or a negative errno. */
 int layers_bind(int lower, const char *target);
 
+/* idmap.c, outside: a detached, read-only mount of a directory, whose owners are those of the user
+ * namespace that the process is in: the host's 0 is its 0. A descriptor; -1 when it cannot be had
+ * (told by boot_send), or path is no directory. */
+int idmap_make(const char *path, pid_t pid);
+/* Inside: attaches it at the directory target. 0 or a negative errno. */
+int idmap_attach(int mount, const char *target);
+
 /* bounds.c: gives up what a container's processes must not do; for all its children, for good. */
 void bounds_set(bool own_network);
 

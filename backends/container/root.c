@@ -4,6 +4,7 @@
  * with the container's last process, so nothing has to be removed after it:
  *
  *	layers/NAME/upper	what is written over a directory of the host
+ *	own/			/tmp and /run, where there is an image
  *	root/			what becomes "/"
  *
  * Without the key `root` the container gets the host's programs and nothing else of it: /usr, /etc,
@@ -122,7 +123,7 @@ static void open_sources(const struct settings *settings, struct sources *source
 {
 	for (size_t i = 0; i < HOST_NAMES && !settings->root; i++)
 		sources->host[i] = open_host(host_names[i]);
-	if (settings->root)
+	if (settings->root && settings->mapped_root < 0)
 		open_root(settings->root, sources);
 	for (size_t i = 0; settings->binds[i]; i++) {
 		sources->binds[i] = open(settings->binds[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -202,6 +203,20 @@ static void unpack(int archive, bool all_ids)
 		boot_fail(-EIO, "root: the archive could not be unpacked (see the log)");
 }
 
+/* Attaches the directory whose owners are mapped, to find it as any other. */
+static void attach_mapped(const struct settings *settings, struct sources *sources)
+{
+	int result = root_make_path("lower", 0755);
+
+	if (result == 0)
+		result = idmap_attach(settings->mapped_root, "lower");
+	if (result == 0 && (sources->root = open("lower", O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0)
+		result = -errno;
+	if (result < 0)
+		boot_fail(result, "root: %s", settings->root);
+	close(settings->mapped_root);
+}
+
 /* Makes what is to be "/", of what was opened. Goes there. */
 static void make_tree(const struct settings *settings, const struct sources *sources, bool all_ids)
 {
@@ -254,7 +269,7 @@ static void bind_device(const char *name)
 
 /* Mounts what the kernel offers; /sys is left out, for it tells of the host. The group of terminals
  * is 5 on all distributions, if it is mapped. */
-static void mount_kernel(const struct settings *settings, bool all_ids)
+static void mount_kernel(bool all_ids)
 {
 	mount_one("proc", "proc", MS_NODEV | MS_NOEXEC, NULL);
 	mount_one("tmpfs", "dev", MS_NOEXEC, "mode=755,size=64k");
@@ -269,9 +284,23 @@ static void mount_kernel(const struct settings *settings, bool all_ids)
 	for (size_t i = 0; i < sizeof(links) / sizeof(*links); i++)
 		if (symlink(links[i].target, links[i].name) < 0)
 			boot_fail(-errno, "%s", links[i].name);
-	if (settings->root) {
-		mount_one("tmpfs", "tmp", MS_NODEV, "mode=1777");
-		mount_one("tmpfs", "run", MS_NODEV, "mode=755");
+}
+
+/* What an image has in /tmp and /run is of another boot: empty ones stand in their place. */
+static void empty_directories(void)
+{
+	static const struct {
+		const char *own, *target;
+		mode_t mode;
+	} pairs[] = { { "../own/tmp", "tmp", 01777 }, { "../own/run", "run", 0755 } };
+
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(*pairs); i++) {
+		int result = root_make_path(pairs[i].own, pairs[i].mode);
+
+		if (result == 0 && mount(pairs[i].own, pairs[i].target, NULL, MS_BIND, NULL) < 0)
+			result = -errno;
+		if (result < 0)
+			boot_fail(result, "/%s", pairs[i].target);
 	}
 }
 
@@ -352,9 +381,13 @@ void root_make(const struct settings *settings, bool all_ids)
 	open_sources(settings, &sources);
 	mount_space(settings);
 	become_root(all_ids);
+	if (settings->mapped_root >= 0)
+		attach_mapped(settings, &sources);
 	make_tree(settings, &sources, all_ids);
 	make_directories();
-	mount_kernel(settings, all_ids);
+	mount_kernel(all_ids);
+	if (settings->root)
+		empty_directories();
 	bind_directories(settings, &sources);
 	write_names(settings);
 	enter();

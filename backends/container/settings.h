@@ -20,6 +20,7 @@ struct settings {
 	uint64_t memory, pids, cpus;	/* limits; 0: none */
 	uint64_t first_id;		/* of the ids that are mapped, when we are root */
 	const char *const *console;	/* ended by NULL */
+	int mapped_root;		/* idmap_make's mount of root; -1: none */
 	char *line;			/* the process's own command line, for /proc; none of the above */
 	size_t line_size;
 };

@@ -478,6 +478,19 @@ class Roots(unittest.TestCase):
         self.check(self.mount(root=self.tree))
         self.assertFalse((self.tree / "new").exists())
 
+    def test_owners_of_a_directory(self):
+        if os.getuid() != 0:
+            self.skipTest("only root has several owners to keep")
+        os.chown(self.tree / "hello", 0, 5)
+        instance = self.mount(root=self.tree)
+        write(instance / "cmd", "ls -ln /hello; echo more >>/hello && cat /hello")
+        output = text(instance / "last/output")
+        if "keep the host's owners" in text(instance / "log"):
+            self.skipTest(text(instance / "log"))
+        self.assertRegex(output, r"^-rw\S+ +1 0 +5 ")
+        self.assertTrue(output.endswith("from the tree\nmore\n"), output)
+        self.assertEqual((self.tree / "hello").read_text(), "from the tree\n")
+
     def test_archive(self):
         archive = self.tree / "root.tar.gz"
         sh(f"tar -czf {archive} -C {self.tree} bin hello")
