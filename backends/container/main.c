@@ -139,25 +139,49 @@ static int put(pid_t pid, const char *file, const char *text)
 	return result;
 }
 
+/* Writes both maps. */
+static int put_maps(pid_t pid, const char *users, const char *groups)
+{
+	int result = put(pid, "uid_map", users);
+
+	return result < 0 ? result : put(pid, "gid_map", groups);
+}
+
+/* Whether we are in the host's own user namespace, where 0 is the host's root. */
+static bool are_host_users(void)
+{
+	unsigned long long inside = 1, outside = 1, count = 0;
+	FILE *file = fopen("/proc/self/uid_map", "re");
+
+	if (file && fscanf(file, "%llu %llu %llu", &inside, &outside, &count) != 3)
+		count = 0;
+	if (file)
+		fclose(file);
+	return inside == 0 && outside == 0 && count == UINT32_MAX;
+}
+
 /* Maps the container's ids: as root a range that nobody else has, else only our own to its root
- * (user_namespaces(7), "Defining user and group ID mappings"). */
-static int map_ids(pid_t pid, const struct settings *settings)
+ * (user_namespaces(7), "Defining user and group ID mappings"). Root that is root only in a user
+ * namespace itself may have no such range: then first_id becomes 0. The host's own root is never a
+ * container's. */
+static int map_ids(pid_t pid, struct settings *settings)
 {
 	char users[64], groups[64];
-	int result = 0;
 
 	if (settings->first_id) {
 		snprintf(users, sizeof(users), "0 %llu %llu\n",
 			(unsigned long long)settings->first_id, IDS);
-		memcpy(groups, users, sizeof(groups));
-	} else {
-		snprintf(users, sizeof(users), "0 %u 1\n", geteuid());
-		snprintf(groups, sizeof(groups), "0 %u 1\n", getegid());
-		result = put(pid, "setgroups", "deny");
+		int result = put_maps(pid, users, users);
+		if (result == 0 || are_host_users())
+			return result;
+		boot_send(BOOT_LOG, -1, "the container has one user only, for its own ids cannot be "
+			"mapped: %s", strerror(-result));
+		settings->first_id = 0;
 	}
-	if (result == 0)
-		result = put(pid, "uid_map", users);
-	return result < 0 ? result : put(pid, "gid_map", groups);
+	snprintf(users, sizeof(users), "0 %u 1\n", geteuid());
+	snprintf(groups, sizeof(groups), "0 %u 1\n", getegid());
+	int result = put(pid, "setgroups", "deny");
+	return result < 0 ? result : put_maps(pid, users, groups);
 }
 
 /* The container's process: waits until it may go on, and dies with the one outside. */
@@ -173,7 +197,7 @@ static void begin_inside(struct settings *settings, int control, const int *ends
 		_exit(EXIT_FAILURE);
 	settings->mapped_root = count > 0 ? fds[0] : -1;
 	close(ends[0]);
-	inside_main(settings, control, settings->first_id != 0);
+	inside_main(settings, control, byte == 'a');
 }
 
 /* Makes the process with its namespaces. */
@@ -225,12 +249,14 @@ static int stay(pid_t pid, int watched)
 	return 0;
 }
 
-/* Lets the container's process go on, with what it could not make itself. */
+/* Lets the container's process go on, with what it could not make itself, and the word whether all
+ * ids are mapped. */
 static void let_go(const struct settings *settings, pid_t pid, int go)
 {
 	int mount = settings->root && settings->first_id ? idmap_make(settings->root, pid) : -1;
 
-	if (talk_send_packet(go, "", 1, &mount, mount >= 0 ? 1 : 0) < 0 || chdir("/") < 0)
+	if (talk_send_packet(go, settings->first_id ? "a" : "1", 1, &mount, mount >= 0) < 0 ||
+		chdir("/") < 0)
 		boot_fail(-errno, "the container does not begin");
 	if (mount >= 0)
 		close(mount);

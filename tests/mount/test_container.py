@@ -442,6 +442,38 @@ class Demo(unittest.TestCase):
             self.assertIn("poolfs --demo MOUNTPOINT", done.stderr)
 
 
+class Nested(unittest.TestCase):
+    """Root of a user namespace, who has no other users to give."""
+
+    def run_inside(self, before, script):
+        containers.need_containers()
+        if os.getuid() != 0:
+            self.skipTest("ordinary users cannot mount in a user namespace of their own here")
+        mount = harness.Mount(containers.container_pool(), start=False)
+        self.addCleanup(mount.clear)
+        done = subprocess.run(
+            ["unshare", "-Urm", "sh", "-c",
+             f"{before}; {harness.POOLFS} -f {mount.config} {mount.path} >{mount.log} 2>&1 & pid=$!; "
+             f"while kill -0 $pid && ! [ -e {mount.path}/box ]; do sleep 0.05; done; "
+             f"mkdir {mount.path}/box/a && cd {mount.path}/box/a && {script}; cd /; "
+             "kill $pid; wait $pid"], capture_output=True, text=True, timeout=harness.PATIENCE)
+        if "cannot be mounted" in mount.log_text():
+            self.skipTest("no FUSE in user namespaces: " + mount.log_text())
+        self.assertEqual(done.returncode, 0, done.stderr + mount.log_text())
+        return done.stdout
+
+    def test_one_user(self):
+        out = self.run_inside(":", "cat ready log; echo 'id -u; cat /proc/self/uid_map' >cmd; cat last/output")
+        self.assertIn("one user only", out)
+        self.assertRegex(out, r"\n0\n +0 +0 +1\n$")
+
+    def test_no_namespaces(self):
+        out = self.run_inside("echo 0 >/proc/sys/user/max_user_namespaces",
+                              "cat ready; cat state error")
+        self.assertIn("failed\n", out)
+        self.assertIn("may this user make user namespaces?", out)
+
+
 class Roots(unittest.TestCase):
     """Other root filesystems than the host's."""
 
