@@ -200,6 +200,8 @@ struct poolfs_address {
 	 * NULL): its standard input and output are the connection. NULL: a TCP connection. */
 	const char *const *proxy;
 	const char *const *proxy_environment;
+	/* The directory of files/, absolute; NULL: the key files. Set by the core. */
+	const char *directory;
 	/* For "agent": a connected socket to the agent in the machine (agent/talk.h). */
 	int agent;
 };

@@ -48,7 +48,8 @@ const struct poolfs_key kinds_pool_keys[] = {
 	{ .name = "files",
 	  .type = POOLFS_STRING,
 	  .help = "The guest's directory that files/ shows and that commands start in; by default "
-		  "the home of the login." },
+		  "the home of the login, for type ssh a directory that is made for the instance and "
+		  "removed with it." },
 	{ .name = "cache",
 	  .type = POOLFS_SECONDS,
 	  .fallback = "1",

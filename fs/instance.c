@@ -256,6 +256,20 @@ static int told_quiet(struct instance *instance, uint64_t id, const void *payloa
 	return 0;
 }
 
+/* FRAME_RETURNED, after everything else */
+static int told_returned(struct instance *instance, const void *payload, size_t size)
+{
+	const struct frame_returned *notice = payload;
+
+	if (size < sizeof(*notice) || size > sizeof(*notice) + REASON_MAX || instance->returned)
+		return -EPROTO;
+	instance->returned = true;
+	if (notice->result < 0 && pool_resets(instance->pool))
+		instance->bad = memory_format("reset failed: %.*s", (int)(size - sizeof(*notice)),
+			(const char *)(notice + 1));
+	return 0;
+}
+
 /* A frame of the shim: by its type, of at least the size that its struct has. */
 static int shim_frame(struct instance *instance, const struct frame_header *header,
 	const void *payload)
@@ -277,7 +291,8 @@ static int shim_frame(struct instance *instance, const struct frame_header *head
 	};
 
 	if (instance->state == INSTANCE_CLOSING)
-		return 0;
+		return header->type == FRAME_RETURNED ?
+			       told_returned(instance, payload, header->size) : 0;
 	for (size_t i = 0; i < sizeof(frames) / sizeof(*frames); i++)
 		if (frames[i].type == header->type && header->size >= frames[i].least)
 			return frames[i].take(instance, header->id, payload, header->size);
@@ -297,7 +312,10 @@ static void shim_died(struct instance *instance, const char *reason)
 static void shim_gone(struct instance *instance)
 {
 	event(instance, "closing", "-", "destroyed");
-	pool_give_back(instance->pool, instance->target, NULL);
+	/* One that came so far as to say where the machine is may have been in it. */
+	if (pool_resets(instance->pool) && !instance->returned && instance->status.size > 0)
+		instance->bad = memory_string("its process ended before reset had");
+	pool_give_back(instance->pool, instance->target, instance->bad);
 	instance->shim = NULL;
 	object_unref(&instance->object);
 }
@@ -320,6 +338,7 @@ static void instance_free(struct object *object)
 		close(instance->directory);
 	free(instance->error);
 	free(instance->refusal);
+	free(instance->bad);
 	object_unref(pool_object(instance->pool));
 	free(instance);
 }

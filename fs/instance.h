@@ -31,6 +31,8 @@ struct instance {
 	uid_t uid;
 	gid_t gid;
 	int target;			/* its machine's number, where the pool lends machines */
+	bool returned;			/* the shim told how it left the machine */
+	char *bad;			/* why that cannot be lent any more; NULL: it can */
 	enum instance_state state;
 	char *error;			/* for `error`; NULL: all is well */
 	struct timespec created, changed;

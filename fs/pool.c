@@ -15,6 +15,9 @@
 #include "fs/instance.h"
 #include "fs/jsontext.h"
 
+/* For what an instance removes from a machine that goes on, in milliseconds. */
+#define LEAVE_MS 5000
+
 struct pool {
 	struct object object;
 	struct mount *mount;		/* referenced */
@@ -195,6 +198,29 @@ void pool_give_back(struct pool *pool, int target, const char *bad)
 		mount_event(pool->mount, pool_name(pool), "%s is not lent any more: %s",
 			targets_word(pool->targets, target), bad);
 	targets_give_back(pool->targets, target, bad);
+}
+
+/* The value of a key that not every kind has, or NULL. */
+static const char *text_of(const struct pool *pool, const char *key)
+{
+	const struct poolfs_values *values = pool->config->values;
+
+	return values_key(values, key) ? poolfs_string(values, key) : NULL;
+}
+
+/* Whether reset is set. */
+bool pool_resets(const struct pool *pool)
+{
+	return text_of(pool, "reset") != NULL;
+}
+
+/* The time that leaving may take. */
+uint64_t pool_leave_ms(const struct pool *pool)
+{
+	if (!values_key(pool->config->values, "reset"))
+		return 0;
+	return pool_resets(pool) ? (uint64_t)poolfs_number(pool->config->values, "reset_timeout")
+				 : LEAVE_MS;
 }
 
 /* The machine's word. */

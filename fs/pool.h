@@ -21,6 +21,10 @@ void pool_drop(struct pool *pool, struct instance *instance);
 /* An instance's shim has ended: its machine, by the number that instance_new got, may be lent to the
  * next. bad: why not; NULL: all is well. */
 void pool_give_back(struct pool *pool, int target, const char *bad);
+/* Whether a machine is to be reset before it is lent again. */
+bool pool_resets(const struct pool *pool);
+/* How long an instance may take to leave its machine, beyond the time that ending takes, in ms. */
+uint64_t pool_leave_ms(const struct pool *pool);
 /* The word of the configuration for the machine of that number; NULL where machines are made. */
 const char *pool_target(const struct pool *pool, int target);
 /* Begins to destroy every instance. */

@@ -43,6 +43,7 @@ struct shim {
 	bool running;			/* there is a process that has not been reaped */
 	bool died;			/* it ended without being asked; events->died was called */
 	bool stopping;
+	bool ended;			/* it was reaped while stopping */
 	int left;			/* handles of libuv that are still closing */
 };
 
@@ -118,8 +119,11 @@ static void link_closed(void *data, int reason)
 
 	frame_link_free(shim->link);
 	shim->link = NULL;
-	if (shim->stopping)
+	if (shim->stopping) {
+		if (shim->ended)
+			stop_step(shim);
 		return;
+	}
 	if (closed && shim->running) { /* it is about to exit; process_exited tells how */
 		uv_timer_start(&shim->timer, exit_limit, EXIT_MS, 0);
 		return;
@@ -166,6 +170,12 @@ static void last_words(struct shim *shim, char *line, size_t size)
 		close(fd);
 }
 
+/* Somebody else has its end of the connection. */
+static void last_limit(uv_timer_t *timer)
+{
+	stop_step(timer->data);
+}
+
 /* The process was reaped. */
 static void process_exited(uv_process_t *process, int64_t status, int signal)
 {
@@ -175,7 +185,12 @@ static void process_exited(uv_process_t *process, int64_t status, int signal)
 	shim->running = false;
 	uv_timer_stop(&shim->timer);
 	if (shim->stopping) {
-		stop_step(shim);
+		/* What it said last is read up to the connection's end. */
+		shim->ended = true;
+		if (shim->link)
+			uv_timer_start(&shim->timer, last_limit, EXIT_MS, 0);
+		else
+			stop_step(shim);
 		return;
 	}
 	last_words(shim, words, sizeof(words));
@@ -354,7 +369,7 @@ static void stop_limit(uv_timer_t *timer)
 {
 	struct shim *shim = timer->data;
 
-	log_warning(shim->name, "its process did not stop within %d s and is killed", STOP_MS / 1000);
+	log_warning(shim->name, "its process did not stop in time and is killed");
 	uv_process_kill(&shim->process, SIGKILL);
 }
 
@@ -370,5 +385,5 @@ void shim_stop(struct shim *shim)
 		shim_send(shim, FRAME_STOP, 0, NULL, 0);
 	else
 		uv_process_kill(&shim->process, SIGTERM);
-	uv_timer_start(&shim->timer, stop_limit, STOP_MS, 0);
+	uv_timer_start(&shim->timer, stop_limit, STOP_MS + pool_leave_ms(shim->instance->pool), 0);
 }

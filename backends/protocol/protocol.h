@@ -101,6 +101,8 @@ enum frame_type {
 	FRAME_CRASH,		/* id: the report's number, from 1 on without a gap. struct
 				   frame_crash, then its title: one line, escaped. Sent when the
 				   report is complete, and before a state that follows from it */
+	FRAME_RETURNED,		/* struct frame_returned, then why not: what was to be done in the machine
+				   after FRAME_STOP is done. Before the shim ends */
 };
 
 #define PROTOCOL_CONSOLE_INPUT_MAX 65536u
@@ -244,6 +246,11 @@ struct frame_quiet {
 struct frame_crash {
 	uint64_t size;		/* bytes of the spool, from 0 on; 0: it could not be written */
 	uint32_t fatal;		/* 1: the kernel does not go on; 0: it found something wrong */
+	uint32_t reserved;	/* 0 */
+};
+
+struct frame_returned {
+	int32_t result;		/* 0, or a negative errno */
 	uint32_t reserved;	/* 0 */
 };
 

@@ -38,6 +38,20 @@ static const struct poolfs_key keys[] = {
 	  .help = "known: the host key must be in known_hosts. accept-new: that of a machine that "
 		  "known_hosts does not have is trusted, and added to it. A key that changed is refused "
 		  "in any case." },
+	{ .name = "startup",
+	  .type = POOLFS_STRING,
+	  .help = "A command that runs in the machine before the instance is ready; when it fails, so "
+		  "does the boot." },
+	{ .name = "reset",
+	  .type = POOLFS_STRING,
+	  .help = "A command that runs in the machine after rmdir, or reboot, which boots it again. Until "
+		  "that is done the machine is not lent; when it fails, not any more." },
+	{ .name = "reset_timeout",
+	  .type = POOLFS_SECONDS,
+	  .fallback = "120",
+	  .min = 1000,
+	  .max = 3600000,
+	  .help = "How long reset may take, the boot included." },
 	{ .name = "console",
 	  .type = POOLFS_STRING,
 	  .help = "The machine's console: exec:COMMAND, dev:/dev/NAME,SPEED (a serial device, by default "

@@ -80,6 +80,7 @@ static void life_free_transport(struct shim *shim)
 	struct life *life = &shim->life;
 
 	uv_timer_stop(&life->retry);
+	duties_cancel(shim);
 	life->up = false;
 	if (life->transport)
 		shim->setup.transport->free(life->transport);
@@ -150,6 +151,7 @@ static void life_connect(struct shim *shim)
 		life_down(shim, life->state == INSTANCE_BOOTING, err.text);
 		return;
 	}
+	address.directory = shim->duties.directory;
 	shim->setup.transport->connect(life->transport, &address);
 }
 
@@ -183,6 +185,7 @@ static void life_up(void *data)
 	struct life *life = &shim->life;
 
 	life->up = true;
+	duties_entered(shim);
 	life->delay = LIFE_LOST_RETRY_MS;
 	uv_timer_stop(&life->boot);
 	uv_update_time(shim->loop);
@@ -267,6 +270,25 @@ static uint64_t life_boot_left(struct shim *shim)
 	return took < limit ? limit - took : 0;
 }
 
+/* Keeps it. */
+void life_trouble(struct shim *shim, const char *reason)
+{
+	free(shim->life.trouble);
+	shim->life.trouble = memory_string(reason);
+}
+
+/* What is to be done first in the machine is done, or cannot be. */
+static void life_prepared(struct shim *shim, int result, const char *text)
+{
+	if (result == 0) {
+		life_connect(shim);
+		return;
+	}
+	char *reason = memory_format("the machine cannot be prepared: %s", text);
+	life_fail(shim, reason);
+	free(reason);
+}
+
 /* The backend's start is done, well or not. */
 static void life_started(void *data, int result, const char *text)
 {
@@ -286,7 +308,7 @@ static void life_started(void *data, int result, const char *text)
 		return;
 	}
 	uv_timer_start(&life->boot, life_boot_expired, life_boot_left(shim), 0);
-	life_connect(shim);
+	duties_begin(shim, life_prepared);
 }
 
 /* Begins. */
@@ -518,6 +540,17 @@ static void life_end(struct shim *shim)
 	door_stop(life->door, shim->setup.stop_limit, life_stopped, shim);
 }
 
+/* The machine is as the next one is to find it, or is not. */
+static void life_left(struct shim *shim, int result, const char *text)
+{
+	struct frame_returned frame = { .result = result };
+
+	if (result < 0)
+		journal_printf(shim, "the machine was not left as it should be: %s", text);
+	daemon_send(shim, FRAME_RETURNED, 0, &frame, sizeof(frame), text, strlen(text));
+	life_end(shim);
+}
+
 /* No command is left, or their time is over: the machine may go. */
 static void life_leave(uv_timer_t *timer)
 {
@@ -527,7 +560,7 @@ static void life_leave(uv_timer_t *timer)
 		journal_printf(shim, "commands go on in the machine: they did not end in time");
 	shim->life.leaving = false;
 	life_free_transport(shim);
-	life_end(shim);
+	duties_end(shim, life_left);
 }
 
 /* A run has ended: with the last one the instance leaves, from the loop. */

@@ -57,6 +57,8 @@ void life_begin(struct shim *shim);
 /* Sends the state to the daemon. */
 void life_tell(struct shim *shim);
 
+/* Why the machine cannot be reached at the moment, for a boot that takes too long; copied. NULL: nothing. */
+void life_trouble(struct shim *shim, const char *reason);
 /* A run has ended. */
 void life_run_ended(struct shim *shim);
 

@@ -54,6 +54,7 @@ void shim_close(struct shim *shim)
 {
 	uv_close((uv_handle_t *)&shim->flush, NULL);
 	daemon_close(shim);
+	duties_close(shim);
 	life_close(shim);
 	forwards_close(shim);
 	console_close(shim);

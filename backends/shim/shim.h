@@ -14,6 +14,7 @@
 #include "backends/shim/crashes.h"
 #include "backends/shim/daemon.h"
 #include "backends/shim/door.h"
+#include "backends/shim/duties.h"
 #include "backends/shim/forwards.h"
 #include "backends/shim/journal.h"
 #include "backends/shim/life.h"
@@ -54,6 +55,7 @@ struct shim {
 	struct crashes crashes;
 	struct quiet quiet;
 	struct life life;
+	struct duties duties;
 	struct commands commands;
 	struct requests requests;
 	struct forwards_set forwards;

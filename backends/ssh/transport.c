@@ -293,6 +293,8 @@ static void transport_connect(struct transport *transport, const struct poolfs_a
 	transport->hostkey.host = address->host;
 	transport->hostkey.port = address->port;
 	transport->hostkey.known_hosts = address->known_hosts;
+	transport->main.exec.directory = transport->sftp.directory =
+		address->directory ? address->directory : transport->directory;
 	transport->hostkey.accept_new = address->accept_new;
 	transport->main.proxy = address->proxy;
 	transport->main.proxy_environment = address->proxy_environment;

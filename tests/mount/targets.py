@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the tests of machines that are lent share: SSH servers, and pools of them."""
 import errno
+import os
 import pathlib
 import shutil
 import subprocess
@@ -25,7 +26,8 @@ def machines(case, count):
                 shutil.copy(found[0].directory / name, directory)
         (directory / "home").mkdir()
         # Commands in it see which machine they are on.
-        server = Sshd(directory, f"SetEnv MACHINE={number}")
+        # What it finds first is of the test's making.
+        server = Sshd(directory, f"SetEnv MACHINE={number} PATH={base}/bin:{os.environ['PATH']}")
         case.addClassCleanup(server.stop)
         found.append(server)
     known = base / "known_hosts"

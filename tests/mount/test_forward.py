@@ -537,7 +537,7 @@ class Hostile(harness.MountTest):
         with open(cls.where + "/known", "w") as known:
             known.write(f"[127.0.0.1]:{port} " + " ".join(text(cls.where + "/host.pub").split()[:2]) + "\n")
         return (f"[pool host]\ntype = ssh\nhost = 127.0.0.1\nssh_port = {port}\nssh_key = {cls.where}/id\n"
-                f"known_hosts = {cls.where}/known\n")
+                f"known_hosts = {cls.where}/known\nfiles = .\n")
 
     @classmethod
     def tearDownClass(cls):
