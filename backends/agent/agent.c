@@ -164,6 +164,10 @@ static void handle(struct server *server, const struct talk_message *message, co
 	case TALK_HELLO:
 		begin(server);
 		break;
+	case TALK_FILES:
+		if (server->files > 0)
+			kill(server->files, SIGKILL);
+		break;
 	case TALK_RUN:
 		start_run(server, message, fds, count);
 		break;

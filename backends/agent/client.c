@@ -29,6 +29,7 @@ void client_init(struct client *client)
 {
 	TAILQ_INIT(&client->sent);
 	TAILQ_INIT(&client->ended);
+	client->limit = CLIENT_LIMIT_MS;
 }
 
 /* Puts a job onto a list. */
@@ -231,18 +232,18 @@ void client_turn(struct client *client)
 		job_fail(job, job->error);
 }
 
-/* The oldest waits too long: the process that should answer is killed by the end of its socket, or
- * was stopped. Another one comes. */
-void client_clock(struct client *client)
+/* Whether the oldest waits too long: somebody stopped the process that should answer. */
+bool client_clock(struct client *client)
 {
 	struct client_job *job = TAILQ_FIRST(&client->sent);
 
-	if (!job || uv_now(client->loop) - job->since < CLIENT_LIMIT_MS)
-		return;
+	if (!job || uv_now(client->loop) - job->since < client->limit)
+		return false;
 	client->log(client->data, "files: no answer in time");
 	frame_link_free(client->link);
 	client->link = NULL;
 	fail_sent(client, -ETIMEDOUT);
+	return true;
 }
 
 /* Ends all. */

@@ -30,6 +30,7 @@ struct client {
 	struct client_jobs sent;	/* in the order of their answers */
 	struct client_jobs ended;	/* to be told on the next turn */
 	uint64_t last_handle;		/* goes on over connections: no old one fits again */
+	uint64_t limit;			/* CLIENT_LIMIT_MS, set by client_init */
 	uint64_t stale;			/* handles up to here were of another connection */
 	uint64_t last_id;
 };
@@ -43,8 +44,8 @@ void client_file(struct client *client, uint64_t key, const struct file_call *ca
 void client_cancel(struct client *client, uint64_t key);
 /* Tells what was put off. */
 void client_turn(struct client *client);
-/* Now and then: gives up what takes too long. */
-void client_clock(struct client *client);
+/* Now and then: gives up what takes too long. True: the agent should replace who does not answer. */
+bool client_clock(struct client *client);
 /* Drops the connection; what was sent fails on the next turn. */
 void client_disconnect(struct client *client);
 /* The machine is gone: every request ends with error. */

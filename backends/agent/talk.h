@@ -37,8 +37,10 @@ enum talk_type {
 	TALK_SIGNAL,	/* id; value: the number; to all processes of the run */
 	TALK_RELEASE,	/* id: the run is over, what it left behind is nobody's */
 	TALK_ABANDON,	/* id: kills all of it */
+	/* both ways again */
+	TALK_FILES,	/* to the shim: descriptor: the socket of files. To the agent: another
+			   process is to serve them, the one that does so does not answer */
 	/* to the shim */
-	TALK_FILES,	/* descriptor: the socket of files */
 	TALK_STARTED,	/* id. Descriptor, if there is a terminal: its master's end */
 	TALK_EXITED,	/* id; value: as waitpid(2) gives it */
 	TALK_GONE,	/* id */

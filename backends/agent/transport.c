@@ -172,7 +172,9 @@ static void tick(uv_timer_t *timer)
 	if (transport->state == STATE_GREETING &&
 		uv_now(transport->loop) - transport->since >= GREETING_MS)
 		fail(transport, "the agent does not answer");
-	client_clock(&transport->client);
+	if (client_clock(&transport->client) && transport->control)
+		talk_send(watch_fd(transport->control),
+			&(struct talk_message){ .type = TALK_FILES }, NULL, 0);
 }
 
 /* .connect */

@@ -14,6 +14,7 @@
 #include <uv.h>
 #include <cmocka.h>
 
+#include "backends/agent/client.h"
 #include "backends/agent/talk.h"
 #include "backends/base/text.h"
 #include "backends/base/values.h"
@@ -446,6 +447,33 @@ static void cancelled_opens(void **state)
 	assert_int_equal(play.answers, 0);
 }
 
+static void on_wake(void *data) { }
+
+/* A request that is not answered in time fails, and later ones do not wait behind it. */
+static void silence(void **state)
+{
+	struct client client = { .loop = &play.loop, .root = "/", .wake = on_wake, .log = on_log };
+	struct file_request request = { .op = FILE_GETATTR };
+	struct file_call call = { &request, "", "", NULL };
+	int ends[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	client_init(&client);
+	client_connect(&client, ends[0]);
+	client_file(&client, 1, &call, on_answer, NULL);
+	assert_false(client_clock(&client));
+	client.limit = 0;
+	assert_true(client_clock(&client));
+	client_turn(&client);
+	assert_int_equal(play.answers, 1);
+	assert_int_equal(play.error, -ETIMEDOUT);
+	client_file(&client, 2, &call, on_answer, NULL);
+	client_turn(&client);
+	assert_int_equal(play.error, -EIO);
+	client_done(&client);
+	close(ends[1]);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -465,6 +493,7 @@ int main(void)
 		TEST(the_agent_goes),
 		TEST(malformed_answers),
 		TEST(cancelled_opens),
+		TEST(silence),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
