@@ -196,7 +196,7 @@ static int told_spool(struct instance *instance, uint64_t id, const void *payloa
 	if (run)
 		return run_told_spool(run, notice) ? 0 : -EPROTO;
 	if (id) /* a notice of a run that was forgotten meanwhile */
-		return 0;
+		return instance_told_leaving(instance, id, notice) ? 0 : -EPROTO;
 	if (notice->kind == SPOOL_CONSOLE)
 		return stream_moved(&instance->console.stream, notice->start, notice->end) ? 0 : -EPROTO;
 	if (notice->kind == SPOOL_LOG)
@@ -360,6 +360,7 @@ static void prepare(struct instance *instance, struct pool *pool, const char *na
 	instance->settings.timeout_ms =
 		(uint32_t)poolfs_number(pool_config(pool)->values, "timeout");
 	TAILQ_INIT(&instance->runs);
+	TAILQ_INIT(&instance->leaving);
 	stream_init_memory(&instance->ready, 64);
 }
 

@@ -52,6 +52,7 @@ struct instance {
 	uint64_t next_forward;		/* in the protocol */
 	char *refusal;			/* the last forward that was refused, and why; NULL: none */
 	struct settings settings;	/* what its new runs start from */
+	struct run_list leaving;	/* forgotten, but somebody still gets a transcript */
 	struct run_list runs;
 	unsigned unfinished;		/* runs that were submitted and have not ended */
 	unsigned finished_numbered;	/* runs that may be forgotten */
@@ -102,6 +103,8 @@ int instance_takes_runs(struct instance *instance);
 int instance_run(struct instance *instance, const void *text, size_t size, struct run **run);
 /* Starts a run that mkdir made. */
 void instance_submit(struct instance *instance, struct run *run, const void *text, size_t size);
+/* FRAME_SPOOL of a run that is not in the list any more. false: it broke the protocol. */
+bool instance_told_leaving(struct instance *instance, uint64_t id, const struct frame_spool *notice);
 /* A run ended: old ones may be forgotten. */
 void instance_run_ended(struct instance *instance, struct run *run);
 /* The machine is gone: runs whose command was not written yet are lost. submitted: the others too,

@@ -32,16 +32,46 @@ static void find_last(struct instance *instance)
 	snprintf(instance->last, sizeof(instance->last), "%s", newest ? newest->name : "");
 }
 
-/* Forgets a run: on both sides, and in the tree. Open files are prepared before its spools go. */
+/* Forgets a run's files. Those that are open are prepared before they go. */
+static void forget_spools(struct instance *instance, struct run *run)
+{
+	run_hold(run);
+	if (run->submitted)
+		shim_send(instance->shim, FRAME_RUN_FORGET, run->id, NULL, 0);
+	run_remove(run);
+}
+
+/* Forgets a run: on both sides, and in the tree. It waits for a transcript that somebody is reading. */
 static void forget(struct instance *instance, struct run *run)
 {
 	TAILQ_REMOVE(&instance->runs, run, entry);
 	if (run->submitted && !run_ended(run))
 		instance->unfinished--;
-	run_hold(run);
-	if (run->submitted)
-		shim_send(instance->shim, FRAME_RUN_FORGET, run->id, NULL, 0);
-	run_remove(run);
+	if (run_wants_transcript(run)) {
+		run_stop(run);
+		run_leave(run);
+		TAILQ_INSERT_TAIL(&instance->leaving, run, entry);
+	} else {
+		forget_spools(instance, run);
+	}
+}
+
+/* A spool of a run moved on that leaves; when its transcript is there, it goes. */
+bool instance_told_leaving(struct instance *instance, uint64_t id, const struct frame_spool *notice)
+{
+	struct run *run;
+
+	TAILQ_FOREACH(run, &instance->leaving, entry)
+		if (run->id == id)
+			break;
+	if (!run)
+		return true;
+	bool sane = run_told_spool(run, notice);
+	if (!run_wants_transcript(run)) {
+		TAILQ_REMOVE(&instance->leaving, run, entry);
+		forget_spools(instance, run);
+	}
+	return sane;
 }
 
 /* Forgets the oldest finished numbered runs beyond runs_kept. */
@@ -87,6 +117,12 @@ void instance_lose_runs(struct instance *instance, bool submitted)
 	TAILQ_FOREACH(run, &instance->runs, entry)
 		if (submitted || !run->submitted)
 			lose(instance, run);
+	if (!submitted)
+		return;
+	TAILQ_FOREACH(run, &instance->runs, entry)
+		run_miss_transcript(run);
+	TAILQ_FOREACH(run, &instance->leaving, entry)
+		run_miss_transcript(run);
 }
 
 /* Starts a run. Its text was taken by a write, so nothing is refused here: when the machine ended
@@ -132,6 +168,7 @@ void instance_remove_runs(struct instance *instance)
 {
 	struct run *run;
 
+	TAILQ_CONCAT(&instance->runs, &instance->leaving, entry);
 	while ((run = TAILQ_FIRST(&instance->runs))) {
 		TAILQ_REMOVE(&instance->runs, run, entry);
 		run_hold(run);

@@ -212,6 +212,30 @@ static void finish(struct run *run, enum run_state state, int status)
 	control_changed(&run->object);
 }
 
+/* Whether somebody waits for a part of the transcript. */
+bool run_wants_transcript(const struct run *run)
+{
+	return run->transcripts && run->transcript.stream.missing;
+}
+
+/* Asks for it. To ask again is harmless. */
+void run_want_transcript(struct run *run)
+{
+	if (run->instance && run->submitted && run_wants_transcript(run))
+		shim_send(instance_shim(run->instance), FRAME_RUN_TRANSCRIPT, run->id, NULL, 0);
+}
+
+/* It will not come. */
+void run_miss_transcript(struct run *run)
+{
+	struct stream *stream = &run->transcript.stream;
+
+	if (!stream->missing)
+		return;
+	stream->missing = 0;
+	stream_moved(stream, stream->start, stream->end);
+}
+
 /* Moves the stream that a notice is about. Without a spool of its own, stdout is output. */
 static bool move_stream(struct run *run, const struct frame_spool *notice)
 {
@@ -233,6 +257,12 @@ static bool move_stream(struct run *run, const struct frame_spool *notice)
 	case SPOOL_STDERR:
 		return stream_moved(&run->err.stream, notice->start, notice->end);
 	case SPOOL_TRANSCRIPT:
+		if (notice->base > notice->end)
+			return false;
+		if (run->transcript.stream.missing && !notice->base)
+			spooled_renew(&run->transcript);
+		run->transcript.stream.missing = notice->base;
+		run_want_transcript(run);
 		return stream_moved(&run->transcript.stream, notice->start, notice->end);
 	default:
 		return false;
@@ -310,10 +340,19 @@ void run_lost(struct run *run)
 }
 
 /* Takes the run out of the tree. */
-void run_remove(struct run *run)
+void run_leave(struct run *run)
 {
 	run_lost(run);
+	if (!run->left)
+		object_remove(&run->object);
+	run->left = true;
+}
+
+/* Nothing comes any more. */
+void run_remove(struct run *run)
+{
+	run_leave(run);
 	run->instance = NULL;
-	object_remove(&run->object);
+	run_miss_transcript(run);
 	object_unref(&run->object);
 }

@@ -25,6 +25,7 @@ struct run {
 	uint64_t id;			/* in the protocol */
 	bool named;
 	bool submitted;
+	bool left;			/* is not in the tree any more */
 	uint64_t order;			/* of the submission among the instance's */
 	struct handle *writer;		/* the open file of `cmd` that the text comes from; not owned */
 	char name[TEXT_NAME_MAX + 1];	/* also of a numbered one, as digits */
@@ -33,6 +34,7 @@ struct run {
 	struct settings settings;
 	struct text command;
 	struct input input;
+	unsigned transcripts;		/* open files of the transcript */
 	struct spooled output, out, err, transcript;
 	struct keep keep;
 	uint64_t base;			/* where stdout's own spool begins; UINT64_MAX: it has none */
@@ -47,11 +49,19 @@ extern const struct control run_controls[]; /* run_files.c */
 
 /* A run that has not started. name is copied. 0 or -ENFILE. */
 int run_new(struct instance *instance, const char *name, bool named, uint64_t id, struct run **run);
-/* The run is forgotten: its node ends; open files read on what there is, see run_hold. */
+/* The run ends for all who do not have it open: its node ends, but notices may still come. */
+void run_leave(struct run *run);
+/* The run is forgotten: its node ends, if it did not leave already; open files read on what there is, see run_hold. */
 void run_remove(struct run *run);
 /* Gives the command, text (size bytes), to the instance's shim. Once. */
 void run_submit(struct run *run, const void *text, size_t size);
 
+/* A file of its transcript is open: what is missing of it is asked for. */
+void run_want_transcript(struct run *run);
+/* Whether that has not come yet, and somebody waits for it. */
+bool run_wants_transcript(const struct run *run);
+/* The shim is gone: what is missing will not come, and its readers are told that it was dropped. */
+void run_miss_transcript(struct run *run);
 /* Before the shim is told to remove the run's spools: files that are open will read on. */
 void run_hold(struct run *run);
 /* A file of its output is open, and is not any more. */

@@ -92,9 +92,14 @@ static struct stream *transcript_stream(struct object *object)
 static int output_open(struct handle *handle)
 {
 	struct run *run = run_of(handle->object);
+	struct stream *stream = handle->control->stream(handle->object);
 
 	run_use(run);
-	keep_add(run, handle->control->stream(handle->object), &handle->cursor);
+	if (stream == &run->transcript.stream) {
+		run->transcripts++;
+		run_want_transcript(run);
+	}
+	keep_add(run, stream, &handle->cursor);
 	return 0;
 }
 
@@ -109,8 +114,12 @@ static void output_read(struct handle *handle, struct request *request, uint64_t
 /* And closed. */
 static void output_release(struct handle *handle)
 {
-	keep_drop(run_of(handle->object), &handle->cursor);
-	run_unuse(run_of(handle->object));
+	struct run *run = run_of(handle->object);
+
+	keep_drop(run, &handle->cursor);
+	if (handle->control->stream(handle->object) == &run->transcript.stream)
+		run->transcripts--;
+	run_unuse(run);
 }
 
 static const struct control_ops output_ops = { .open = output_open, .read = output_read,

@@ -54,6 +54,12 @@ void spooled_hold(struct spooled *spooled)
 		spool_reader_new(spooled->directory, spooled->name, &spooled->reader);
 }
 
+/* Opens it again at the next read. */
+void spooled_renew(struct spooled *spooled)
+{
+	close_reader(spooled);
+}
+
 /* Reads, opening the file as needed. */
 ssize_t spooled_read(struct spooled *spooled, uint64_t *offset, void *buffer, size_t size)
 {

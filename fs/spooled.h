@@ -27,6 +27,9 @@ void spooled_unuse(struct spooled *spooled);
 /* The file is about to be unlinked: opens it if there are users, who will read on. */
 void spooled_hold(struct spooled *spooled);
 
+/* The file may be there only now. */
+void spooled_renew(struct spooled *spooled);
+
 /* As stream_source, for a stream that is put together of several spools. */
 ssize_t spooled_read(struct spooled *spooled, uint64_t *offset, void *buffer, size_t size);
 

@@ -113,7 +113,7 @@ static bool read_now(struct stream *stream, struct stream_cursor *cursor, struct
 	if (size > READ_MAX)
 		size = READ_MAX;
 	uint64_t wanted = offset + cursor->shift, at = wanted;
-	if (wanted >= stream->end)
+	if (wanted >= stream->end || wanted < stream->missing)
 		return false;
 	if (size > stream->end - wanted)
 		size = (size_t)(stream->end - wanted);
@@ -142,6 +142,12 @@ static void reader_interrupted(struct request *request, void *data)
 	request_error(request, -EINTR);
 }
 
+/* Whether a read there that cannot be answered yet has reached the end; else what it wants is missing. */
+static bool at_end(const struct stream *stream, const struct stream_cursor *cursor, uint64_t offset)
+{
+	return offset + cursor->shift >= stream->missing;
+}
+
 /* Answers a read or lets it wait. */
 void stream_read(struct stream *stream, struct stream_cursor *cursor, struct request *request,
 	uint64_t offset, size_t size, bool wait, bool nonblock)
@@ -152,7 +158,7 @@ void stream_read(struct stream *stream, struct stream_cursor *cursor, struct req
 	}
 	if (read_now(stream, cursor, request, offset, size))
 		return;
-	if (!wait || stream->ended) {
+	if (at_end(stream, cursor, offset) && (!wait || stream->ended)) {
 		answer_end(stream, request);
 		return;
 	}
@@ -188,7 +194,8 @@ static void wake(struct stream *stream)
 		bool answered = read_now(stream, reader->cursor, reader->request, reader->offset,
 			reader->size);
 
-		if (!answered && stream->ended) {
+		if (!answered && stream->ended &&
+			at_end(stream, reader->cursor, reader->offset)) {
 			answer_end(stream, reader->request);
 			answered = true;
 		}
@@ -251,6 +258,8 @@ void stream_fail(struct stream *stream, int error)
 /* Ends and empties. */
 void stream_done(struct stream *stream)
 {
+	stream->missing = 0;
+	wake(stream);
 	stream_end(stream);
 	text_done(&stream->memory);
 }
@@ -282,9 +291,10 @@ static void keep_poller(struct stream *stream, const struct stream_cursor *curso
 void stream_poll(struct stream *stream, struct stream_cursor *cursor, struct request *request,
 	bool wait, struct poller *poller)
 {
-	bool readable = !wait || stream->ended || cursor->next + cursor->shift < stream->end;
+	uint64_t at = cursor->next + cursor->shift;
+	bool readable = at >= stream->missing && (!wait || stream->ended || at < stream->end);
 
-	if (poller && stream->ended)
+	if (poller && stream->ended && readable)
 		poller_free(poller);
 	else if (poller)
 		keep_poller(stream, cursor, poller);

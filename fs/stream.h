@@ -32,6 +32,7 @@ typedef ssize_t stream_source(struct stream *stream, uint64_t *offset, void *buf
 
 struct stream {
 	uint64_t start, end;	/* the kept bytes' offsets */
+	uint64_t missing;	/* reads below this offset wait: the source has those bytes later */
 	bool ended;		/* nothing will come any more */
 	int error;		/* what reads at the end of an ended stream get; 0: the end of file */
 	struct timespec changed;

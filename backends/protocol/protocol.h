@@ -84,6 +84,8 @@ enum frame_type {
 	FRAME_MACHINE,		/* struct frame_machine: do this to the machine. Harmless when it is gone */
 	FRAME_RUN_RESIZE,	/* id: the run. struct frame_run_resize: its terminal's new size */
 	FRAME_RUN_KEEP,		/* id: the run. struct frame_run_keep: what its readers did not read yet */
+	FRAME_RUN_TRANSCRIPT,	/* id: the run. Somebody reads its transcript: write what is missing
+				   (`base` of struct frame_spool). No payload */
 	FRAME_FORWARD,		/* id: a new forward, not 0. struct frame_forward, name, paths. At most
 				   PROTOCOL_FORWARDS_MAX are there at a time */
 	FRAME_FORWARD_END,	/* id: the forward. Ends it and its connections; no more about it. No
@@ -292,7 +294,9 @@ enum spool_kind {
  * A spool now holds the bytes start..end of its stream. For SPOOL_STDOUT: a run's standard output
  * is the same as SPOOL_OUTPUT, byte for byte at the same offsets, below `base`; it is its own
  * spool from `base` on. As long as no notice for SPOOL_STDOUT came, all of SPOOL_OUTPUT is
- * standard output. 0 elsewhere.
+ * standard output. For SPOOL_TRANSCRIPT: the bytes below `base` are part of the stream, but not in the
+ * file, which may not be there at all, until a notice says 0: that comes after
+ * FRAME_RUN_TRANSCRIPT. 0 elsewhere.
  */
 struct frame_spool {
 	uint32_t kind;		/* enum spool_kind */

@@ -111,10 +111,10 @@ void spool_writer_free(struct spool_writer *writer)
 	free(writer);
 }
 
-/* Writes at most `limit` bytes at the end of the stream, around the ring's corner where need be. */
-static int write_ring(struct spool_writer *writer, const char *data, size_t size)
+/* Writes at most `limit` bytes at an offset of the stream, around the ring's corner where need be. */
+static int write_ring(struct spool_writer *writer, uint64_t offset, const char *data, size_t size)
 {
-	uint64_t at = writer->header.end % writer->header.limit;
+	uint64_t at = offset % writer->header.limit;
 	uint64_t first = writer->header.limit - at;
 
 	if (first > size)
@@ -136,7 +136,7 @@ static int append_piece(struct spool_writer *writer, const char *data, size_t si
 		result = publish(writer);
 	}
 	if (result == 0)
-		result = write_ring(writer, data, size);
+		result = write_ring(writer, header->end, data, size);
 	header->end += size;
 	if (result < 0)
 		header->start = header->end;
@@ -164,6 +164,29 @@ int spool_append(struct spool_writer *writer, const void *data, size_t size)
 		size = header->limit;
 	}
 	return append_piece(writer, bytes, size);
+}
+
+/* Writes in front of what is there; the ring has room for it. */
+int spool_prepend(struct spool_writer *writer, uint64_t offset, const void *data, size_t size)
+{
+	const struct spool_header *header = &writer->header;
+
+	if (offset + size > header->start || header->end - offset > header->limit)
+		return -EINVAL;
+	return write_ring(writer, offset, data, size);
+}
+
+/* Moves the start down. */
+int spool_lower(struct spool_writer *writer, uint64_t start)
+{
+	struct spool_header *header = &writer->header;
+
+	if (header->end > header->limit && start < header->end - header->limit)
+		start = header->end - header->limit;
+	if (start >= header->start)
+		return 0;
+	header->start = start;
+	return publish(writer);
 }
 
 /* The first offset that is kept. */
@@ -196,25 +219,51 @@ static int read_at(int fd, void *buffer, size_t size, uint64_t place)
 	return 0;
 }
 
-/* Opens a spool that another process writes; a FIFO or a link in its place is refused. */
-int spool_reader_new(int dirfd, const char *name, struct spool_reader **out)
+/* Opens a file; a FIFO or a link in its place, or what is no spool, is refused. */
+static int open_spool(int dirfd, const char *name, int flags, struct spool_header *header)
 {
-	struct spool_header header;
 	struct stat st;
-	int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	int fd = openat(dirfd, name, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
 	if (fd < 0)
 		return -errno;
 	int result = fstat(fd, &st) < 0 ? -errno : S_ISREG(st.st_mode) ? 0 : -EPROTO;
 	if (result == 0)
-		result = read_at(fd, &header, sizeof(header), 0);
-	if (result == 0 && (memcmp(header.magic, spool_magic, sizeof(spool_magic)) != 0 ||
-			header.limit < SPOOL_LIMIT_MIN || header.limit > SPOOL_LIMIT_MAX))
+		result = read_at(fd, header, sizeof(*header), 0);
+	if (result == 0 && (memcmp(header->magic, spool_magic, sizeof(spool_magic)) != 0 ||
+			header->limit < SPOOL_LIMIT_MIN || header->limit > SPOOL_LIMIT_MAX))
 		result = -EPROTO;
-	if (result < 0) {
+	if (result == 0)
+		return fd;
+	close(fd);
+	return result;
+}
+
+/* Opens a spool that was written. */
+int spool_writer_open(int dirfd, const char *name, struct spool_writer **out)
+{
+	struct spool_header header;
+	int fd = open_spool(dirfd, name, O_RDWR, &header);
+
+	if (fd < 0)
+		return fd;
+	if (header.start > header.end || header.end - header.start > header.limit) {
 		close(fd);
-		return result;
+		return -EPROTO;
 	}
+	*out = memory_new(sizeof(**out));
+	**out = (struct spool_writer){ .fd = fd, .header = header };
+	return 0;
+}
+
+/* Opens a spool that another process writes. */
+int spool_reader_new(int dirfd, const char *name, struct spool_reader **out)
+{
+	struct spool_header header;
+	int fd = open_spool(dirfd, name, O_RDONLY, &header);
+
+	if (fd < 0)
+		return fd;
 	*out = memory_new(sizeof(**out));
 	(*out)->fd = fd;
 	(*out)->limit = header.limit;

@@ -29,6 +29,15 @@ void spool_writer_free(struct spool_writer *writer);
  * bytes from the front as well: start == end then, and the errno is returned once per call. The
  * offsets count on in any case. */
 int spool_append(struct spool_writer *writer, const void *data, size_t size);
+/* Opens a file that spool_writer_new made, after its writer was freed, to append or prepend. 0 or a
+ * negative errno (-EPROTO: it is no such file). */
+int spool_writer_open(int dirfd, const char *name, struct spool_writer **writer);
+/* Writes bytes that stand before the spool's start, but not below end - limit. They count from
+ * spool_lower on, which moves the start down to `start` (at least end - limit) when all from there on
+ * are written: the one time that a start moves down. 0 or a negative errno (-EINVAL: not before
+ * the start, or below end - limit). */
+int spool_prepend(struct spool_writer *writer, uint64_t offset, const void *data, size_t size);
+int spool_lower(struct spool_writer *writer, uint64_t start);
 uint64_t spool_start(const struct spool_writer *writer);
 uint64_t spool_end(const struct spool_writer *writer);
 

@@ -15,6 +15,7 @@ void commands_init(struct shim *shim)
 	TAILQ_INIT(&shim->commands.all);
 	TAILQ_INIT(&shim->commands.changed);
 	TAILQ_INIT(&shim->commands.running);
+	past_init(shim);
 }
 
 /* Finds a run. */
@@ -40,6 +41,7 @@ static struct run *run_new(struct shim *shim, uint64_t id)
 	sink_init(&run->out, shim, SPOOL_STDOUT, id, limit);
 	sink_init(&run->err, shim, SPOOL_STDERR, id, limit);
 	sink_init(&run->transcript, shim, SPOOL_TRANSCRIPT, id, limit);
+	past_begin(run);
 	TAILQ_INSERT_TAIL(&shim->commands.all, run, all);
 	LIST_INSERT_HEAD(&shim->commands.buckets[id % COMMANDS_BUCKETS], run, bucket);
 	shim->commands.count++;
@@ -69,6 +71,7 @@ void commands_free(struct run *run)
 	run_unnote(run);
 	limits_done(run);
 	input_done(run);
+	past_done(run);
 	if (run->state == RUN_RUNNING)
 		TAILQ_REMOVE(&run->shim->commands.running, run, running);
 	commands_drop_text(run);
@@ -222,6 +225,7 @@ int commands_forget(struct shim *shim, uint64_t id, const void *payload, size_t 
 	run->forgotten = true;
 	run_unnote(run);
 	input_done(run);
+	past_done(run);
 	sink_remove(&run->output);
 	sink_remove(&run->out);
 	sink_remove(&run->err);
@@ -258,6 +262,16 @@ int commands_keep(struct shim *shim, uint64_t id, const void *payload, size_t si
 	struct run *run = run_find(shim, id);
 
 	return !run || run_keep(run, keep->kind, keep->offset) ? 0 : -EPROTO;
+}
+
+/* FRAME_RUN_TRANSCRIPT. */
+int commands_transcript(struct shim *shim, uint64_t id, const void *payload, size_t size)
+{
+	struct run *run = run_find(shim, id);
+
+	if (run && !run->prepared && !run->forgotten)
+		past_want(run);
+	return 0;
 }
 
 /* FRAME_RUN_SIGNAL. What has not started can only end. */
@@ -396,4 +410,5 @@ void commands_done(struct shim *shim)
 	while ((run = TAILQ_FIRST(&shim->commands.all)))
 		commands_free(run);
 	text_done(&shim->commands.scratch);
+	past_close(shim);
 }

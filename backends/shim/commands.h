@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include <uv.h>
 
 #include "backends/base/text.h"
 #include "backends/protocol/protocol.h"
@@ -36,6 +37,8 @@ struct commands {
 	struct run_queue all;		/* in the order of their arrival */
 	struct run_queue changed;	/* with notices to send */
 	struct run_queue running;
+	struct run_queue wanted;	/* whose transcripts are being made, see past.h */
+	uv_idle_t work;			/* runs while there are such */
 	struct run_bucket buckets[COMMANDS_BUCKETS];
 	size_t count, text_bytes;
 	struct text scratch;		/* lines on their way into a transcript */
@@ -51,6 +54,7 @@ int commands_forget(struct shim *shim, uint64_t id, const void *payload, size_t 
 int commands_input(struct shim *shim, uint64_t id, const void *payload, size_t size);
 int commands_eof(struct shim *shim, uint64_t id, const void *payload, size_t size);
 int commands_keep(struct shim *shim, uint64_t id, const void *payload, size_t size);
+int commands_transcript(struct shim *shim, uint64_t id, const void *payload, size_t size);
 int commands_signal(struct shim *shim, uint64_t id, const void *payload, size_t size);
 int commands_resize(struct shim *shim, uint64_t id, const void *payload, size_t size);
 

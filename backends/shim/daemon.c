@@ -96,6 +96,7 @@ static const struct frame_rule rules[] = {
 		sizeof(struct frame_run_resize), true },
 	[FRAME_RUN_KEEP] = { commands_keep, sizeof(struct frame_run_keep),
 		sizeof(struct frame_run_keep), true },
+	[FRAME_RUN_TRANSCRIPT] = { commands_transcript, 0, 0, true },
 	[FRAME_RUN] = { commands_add, 1, PROTOCOL_COMMAND_MAX, true },
 	[FRAME_RUN_STOP] = { commands_stop, 0, 0, true },
 	[FRAME_RUN_FORGET] = { commands_forget, 0, 0, true },

@@ -2,7 +2,8 @@
 /*
  * Three streams make up a run's output. `output` gets every byte. As long as nothing came on
  * stderr, stdout is the same bytes, and has no spool of its own; from the first stderr byte on
- * it has one, which begins at the offset that `output` had reached. The transcript is a fourth.
+ * it has one, which begins at the offset that `output` had reached. The transcript is a fourth;
+ * see past.h for when it is written.
  */
 #include "backends/shim/run.h"
 
@@ -26,6 +27,7 @@ void run_tell_spools(struct run *run, bool always)
 		sink_tell(&run->err, always);
 	if (run->output.end > 0)
 		sink_tell(&run->output, always);
+	past_tell(run);
 	if (run->transcript.end > 0)
 		sink_tell(&run->transcript, always);
 }
@@ -73,6 +75,9 @@ static void run_close(struct run *run)
 	if (run->state == RUN_RUNNING)
 		TAILQ_REMOVE(&run->shim->commands.running, run, running);
 	commands_drop_text(run);
+	if (run->lines.parts[TRANSCRIPT_CONSOLE].size)
+		past_leave(run);
+	past_end(run);
 	transcript_end(&run->lines, &run->shim->commands.scratch);
 	if (run->forgotten)
 		run->shim->commands.scratch.size = 0;
@@ -80,7 +85,8 @@ static void run_close(struct run *run)
 	sink_finish(&run->output);
 	sink_finish(&run->out);
 	sink_finish(&run->err);
-	sink_finish(&run->transcript);
+	if (run->past.state != PAST_WANTED)
+		sink_finish(&run->transcript);
 	limits_done(run);
 	run_unnote(run);
 }
@@ -154,6 +160,8 @@ static size_t run_room(void *data)
 
 	if (run_ended(run) || run->forgotten)
 		return SIZE_MAX;
+	if (run->past.state == PAST_WANTED)
+		return 0;
 	for (size_t i = 0; i < sizeof(rooms) / sizeof(*rooms); i++)
 		if (rooms[i] < least)
 			least = rooms[i];
@@ -177,6 +185,8 @@ bool run_keep(struct run *run, uint32_t kind, uint64_t offset)
 
 	if (kind >= SPOOL_KINDS || !sinks[kind])
 		return false;
+	if (kind == SPOOL_TRANSCRIPT && offset != PROTOCOL_KEEP_NONE)
+		past_want(run);
 	keep(run, sinks[kind], offset);
 	return true;
 }
@@ -198,6 +208,8 @@ static void run_output(void *data, enum spool_kind kind, const void *bytes, size
 	quiet_heard(run->shim);
 	if (run_ended(run) || run->forgotten || size == 0)
 		return;
+	if (kind == SPOOL_STDERR)
+		past_leave(run);
 	if (kind == SPOOL_STDERR && !run->split)
 		run_split(run);
 	if (kind == SPOOL_STDERR)
@@ -205,10 +217,14 @@ static void run_output(void *data, enum spool_kind kind, const void *bytes, size
 	else if (run->split)
 		sink_append(&run->out, bytes, size);
 	sink_append(&run->output, bytes, size);
+	run_note(run);
+	if (run->past.state == PAST_GROWS) {
+		past_grow(run, bytes, size);
+		return;
+	}
 	transcript_feed(&run->lines, kind == SPOOL_STDERR ? TRANSCRIPT_STDERR : TRANSCRIPT_STDOUT,
 		bytes, size, &run->shim->commands.scratch);
 	transcript_flush(run);
-	run_note(run);
 }
 
 /* The console printed something. */
@@ -217,6 +233,8 @@ void run_console(struct run *run, const void *bytes, size_t size)
 	if (run->forgotten)
 		return;
 	transcript_feed(&run->lines, TRANSCRIPT_CONSOLE, bytes, size, &run->shim->commands.scratch);
+	if (run->shim->commands.scratch.size)
+		past_leave(run);
 	transcript_flush(run);
 	run_note(run);
 }

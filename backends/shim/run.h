@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "backends/base/text.h"
+#include "backends/shim/past.h"
 #include "backends/shim/shim.h"
 #include "backends/shim/transcript.h"
 
@@ -34,6 +35,7 @@ struct run {
 	bool noted;			/* is in commands.changed */
 	struct sink output, out, err, transcript;
 	struct transcript lines;
+	struct past past;
 
 	uv_timer_t *timer;		/* NULL: none; the limit, then the steps of the end */
 	enum run_ending ending;
@@ -47,7 +49,7 @@ struct run {
 	uint32_t in_untold;		/* taken, to be told */
 	bool in_eof, in_closed;		/* its end came; the daemon was told to send no more */
 
-	TAILQ_ENTRY(run) all, changed, running;
+	TAILQ_ENTRY(run) all, changed, running, wanted;
 	LIST_ENTRY(run) bucket;
 };
 

@@ -103,11 +103,91 @@ uint64_t sink_room(const struct sink *sink)
 	return from < sink->end ? sink->limit - (sink->end - from) : sink->limit;
 }
 
+/* Counts on. */
+void sink_pass(struct sink *sink, uint64_t end)
+{
+	sink->start = sink->end = end;
+	sink->dirty = true;
+}
+
+/* Something is missing; where it begins only ever grows. */
+void sink_miss(struct sink *sink, uint64_t from, uint64_t missing)
+{
+	if (sink->end > sink->limit && from < sink->end - sink->limit)
+		from = sink->end - sink->limit;
+	if (from > sink->missing_from)
+		sink->missing_from = from;
+	/* What was appended may have filled the spool: then nothing of it would be kept. */
+	if (sink->missing_from > missing)
+		sink->missing_from = missing;
+	sink->missing = missing;
+}
+
+/* Nothing is missing. */
+void sink_settle(struct sink *sink)
+{
+	sink->missing = sink->missing_from = 0;
+	sink->dirty = true;
+}
+
+/* Opens the file again that was finished. */
+static int sink_reopen(struct sink *sink)
+{
+	char name[64];
+
+	if (!sink->made)
+		return sink_open(sink);
+	sink_name(sink, name, sizeof(name));
+	return spool_writer_open(sink->shim->dirfd, name, &sink->writer);
+}
+
+/* Writes in front. */
+int sink_prepend(struct sink *sink, uint64_t offset, const void *data, size_t size)
+{
+	uint64_t least = sink->end > sink->limit ? sink->end - sink->limit : 0;
+	const char *bytes = data;
+
+	if (!sink->writer) {
+		int result = sink_reopen(sink);
+		if (result < 0)
+			return result;
+	}
+	if (sink->start != sink->missing)
+		return -ENODATA;
+	if (offset + size <= least)
+		return 0;
+	if (offset < least) {
+		bytes += least - offset;
+		size -= (size_t)(least - offset);
+		offset = least;
+	}
+	return spool_prepend(sink->writer, offset, bytes, size);
+}
+
+/* What was written in front counts. */
+void sink_lower(struct sink *sink, uint64_t start)
+{
+	int result = spool_lower(sink->writer, start);
+
+	sink->start = spool_start(sink->writer);
+	sink_complain(sink, result);
+}
+
+/* A reader. */
+int sink_reader(const struct sink *sink, struct spool_reader **reader)
+{
+	char name[64];
+
+	sink_name(sink, name, sizeof(name));
+	return spool_reader_new(sink->shim->dirfd, name, reader);
+}
+
 /* Sends the notice. */
 void sink_tell(struct sink *sink, bool always)
 {
-	struct frame_spool notice = { .kind = sink->kind, .start = sink->start, .end = sink->end,
-		.base = sink->kind == SPOOL_STDOUT ? sink->base : 0 };
+	struct frame_spool notice = { .kind = sink->kind,
+		.start = sink->missing ? sink->missing_from : sink->start, .end = sink->end,
+		.base = sink->kind == SPOOL_STDOUT ? sink->base : sink->missing };
 
 	if (!sink->dirty && !always)
 		return;

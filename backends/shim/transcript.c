@@ -155,3 +155,38 @@ void transcript_end(struct transcript *transcript, struct text *out)
 		*part = (struct transcript_part){ 0 };
 	}
 }
+
+/* Counts a line, or the part of it that came. */
+static void count_line(struct transcript_count *count, size_t size, bool ended)
+{
+	const size_t prefix = prefixes[TRANSCRIPT_STDOUT].size;
+
+	size += count->waiting;
+	while (size > PROTOCOL_TRANSCRIPT_LINE) {
+		count->size += prefix + PROTOCOL_TRANSCRIPT_LINE + sizeof(continues) - 1;
+		size -= PROTOCOL_TRANSCRIPT_LINE;
+	}
+	if (ended)
+		count->size += prefix + size + 1;
+	count->waiting = ended ? 0 : size;
+}
+
+/* Counts bytes of stdout. */
+void transcript_count(struct transcript_count *count, const char *bytes, size_t size)
+{
+	const char *end = bytes + size;
+
+	while (bytes < end) {
+		const char *newline = memchr(bytes, '\n', (size_t)(end - bytes));
+
+		count_line(count, (size_t)((newline ? newline : end) - bytes), newline);
+		bytes = newline ? newline + 1 : end;
+	}
+}
+
+/* Counts the last line. */
+void transcript_count_end(struct transcript_count *count)
+{
+	if (count->waiting)
+		count_line(count, 0, true);
+}

@@ -16,6 +16,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct sink;
 struct text;
@@ -35,6 +36,12 @@ struct transcript {
 	} parts[TRANSCRIPT_SOURCES];
 };
 
+/* How much a transcript has of one source's bytes, counted without making it. */
+struct transcript_count {
+	uint64_t size;		/* bytes that come out */
+	size_t waiting;		/* of the incomplete line; at most PROTOCOL_TRANSCRIPT_LINE */
+};
+
 /* Zeroed memory is an empty transcript. The next newline of this source ends a line that is left
  * out. */
 void transcript_skip_line(struct transcript *transcript, enum transcript_source source);
@@ -47,5 +54,10 @@ void transcript_feed(struct transcript *transcript, enum transcript_source sourc
 size_t transcript_waiting(const struct transcript *transcript);
 /* Appends the incomplete lines, completed, and frees the memory. */
 void transcript_end(struct transcript *transcript, struct text *out);
+
+/* Counts what transcript_feed appends for these bytes of stdout, and transcript_end for the last line,
+ * where nothing of another source is between them. Zeroed memory has counted nothing. */
+void transcript_count(struct transcript_count *count, const char *bytes, size_t size);
+void transcript_count_end(struct transcript_count *count);
 
 #endif

@@ -70,6 +70,7 @@ struct fake {
 	char keys[64];			/* of SysRq that came */
 	int nmis, reset_count;
 	bool resets;			/* on_crash = reset */
+	const char *limit;		/* the key output_limit; NULL: 64K */
 	const char *crash_on;		/* the key; NULL: any */
 	char typed[100000];
 	int typed_size, room;		/* room: what the console still takes */
@@ -253,9 +254,12 @@ static int peer_frame(void *data, const struct frame_header *header, const void 
 		assert_int_equal(header->size, sizeof(*spool));
 		assert_true(spool->kind < SPOOL_KINDS && header->id < RUNS);
 		assert_true(spool->start <= spool->end && spool->base <= spool->end);
-		/* All notices of a run come before its end. */
-		if (header->id)
-			assert_true(peer.runs[header->id].state <= RUN_RUNNING);
+		/* All notices of a run come before its end, but that a transcript's file is complete. */
+		if (header->id && peer.runs[header->id].state > RUN_RUNNING) {
+			assert_int_equal(spool->kind, SPOOL_TRANSCRIPT);
+			assert_int_equal(spool->end, peer.spools[header->id][spool->kind].end);
+			assert_int_equal(spool->base, 0);
+		}
 		peer.spools[header->id][spool->kind] = *spool;
 		peer.notices++;
 		text_printf(&peer.log, " spool %u %u..%u base %u", spool->kind,
@@ -401,7 +405,7 @@ static inline void instance_begin(const char *boot_timeout)
 	values_set(values, "boot_timeout", boot_timeout, "/", NULL);
 	values_set(values, "console_limit", "64K", "/", NULL);
 	values_set(values, "console_filter", "no", "/", NULL);
-	values_set(values, "output_limit", "64K", "/", NULL);
+	values_set(values, "output_limit", fake.limit ? fake.limit : "64K", "/", NULL);
 	values_set(values, "crash_on", fake.crash_on ? fake.crash_on : "any", "/", NULL);
 	assert_int_equal(patterns_load(TEST_PATTERNS, NULL, &patterns, NULL), 0);
 	setup.patterns = patterns;
