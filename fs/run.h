@@ -51,7 +51,8 @@ extern const struct control run_controls[]; /* run_files.c */
 int run_new(struct instance *instance, const char *name, bool named, uint64_t id, struct run **run);
 /* The run ends for all who do not have it open: its node ends, but notices may still come. */
 void run_leave(struct run *run);
-/* The run is forgotten: its node ends, if it did not leave already; open files read on what there is, see run_hold. */
+/* The run is forgotten: its node ends, if it did not leave already; open files read on what there is,
+ * see run_hold. */
 void run_remove(struct run *run);
 /* Gives the command, text (size bytes), to the instance's shim. Once. */
 void run_submit(struct run *run, const void *text, size_t size);

@@ -13,7 +13,7 @@
  *   shim.pid        "PID STARTTIME\n" of the shim (start time: field 22 of /proc/PID/stat)
  *   console, log    spools (spool.h) that the shim writes and the daemon reads
  *   run.N.output, run.N.stdout, run.N.stderr, run.N.transcript
- *                   spools of run N; made at the first byte
+ *                   spools of run N; made at the first byte, the transcript when it is needed
  *   crash.N         the N-th report of a crash, a spool that does not grow any more
  *   anything else   belongs to the backend
  *

@@ -7,7 +7,8 @@
  * The file: a header page of 4096 bytes, then a ring of `limit` bytes in which the
  * byte at stream offset N stands at N % limit. The header: 8 bytes magic
  * "poolspl1", then native uint64_t limit, start, end. The writer moves `start`
- * before it overwrites, and `end` after it wrote. A reader takes the header, the
+ * before it overwrites, and `end` after it wrote; it moves `start` down only when it has put bytes
+ * in front of the stream (spool_lower). A reader takes the header, the
  * bytes, and the header again: bytes below the second `start` may have been
  * overwritten under it and are not used.
  */

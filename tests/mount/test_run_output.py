@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -99,6 +100,109 @@ class OnServer(Transcript, runs.HostRuns):
         run = self.start("echo a; echo b", tty="80x24")
         self.ended(run)
         self.assertEqual(read(run / "transcript"), b"[stdout] a\r\n[stdout] b\r\n")
+
+
+class Flood(runs.HostRuns):
+    """Transcripts that nobody reads at first."""
+
+    keys = {"output_limit": "64M"}
+    lines = 300000
+    expected = b"".join(b"[stdout] %07d\n" % i for i in range(1, 300001))
+
+    def flood(self, then=""):
+        """Counts, then waits for the file that is given back, then does the rest."""
+        go = self.mount.base / f"go{time.monotonic_ns()}"
+        run = self.quiet(f"{COUNTING}{self.lines}; until [ -e {go} ]; do sleep 0.02; done; {then}")
+        wait_for(lambda: value(run, "output_bytes") == str(8 * self.lines),
+                 "the flood")
+        return run, go
+
+
+class Unread(Flood):
+    """They are made when somebody does."""
+
+    def files(self):
+        """The files of all transcripts."""
+        return set(self.mount.directory_of("host", "a").glob("run.*.transcript"))
+
+    def test_after_the_end(self):
+        before = self.files()
+        run = self.quiet(f"{COUNTING}{self.lines}; printf end")
+        self.assertEqual(self.ended(run), (0, "exited"))
+        size = len(self.expected) + 13
+        self.assertEqual(os.stat(run / "transcript").st_size, size)
+        self.assertEqual(self.files() - before, set())
+        self.assertEqual(read(run / "transcript") == self.expected + b"[stdout] end\n", True)
+        self.assertEqual(read(run / "transcript") == self.expected + b"[stdout] end\n", True)
+        self.assertEqual(os.stat(run / "transcript").st_size, size)
+
+    def test_during_the_flood(self):
+        run, go = self.flood("echo more; echo error >&2")
+        self.assertEqual(os.stat(run / "transcript").st_size, len(self.expected))
+        with open(run / "transcript", "rb", buffering=0) as transcript:
+            got = b""
+            while len(got) < len(self.expected):
+                got += transcript.read(1 << 20)
+            self.assertEqual(got == self.expected, True)
+            go.touch()
+            while piece := transcript.read(1 << 20):
+                got += piece
+        rest = got[len(self.expected):].splitlines()
+        self.assertEqual(sorted(rest), [b"[stderr] error", b"[stdout] more"])
+
+    def test_stderr_late(self):
+        run, go = self.flood("echo error >&2")
+        go.touch()
+        self.assertEqual(self.ended(run), (0, "exited"))
+        size = len(self.expected) + len("[stderr] error\n")
+        self.assertEqual(os.stat(run / "transcript").st_size, size)
+        self.assertEqual(read(run / "transcript") == self.expected + b"[stderr] error\n", True)
+
+    def test_removed_while_it_is_made(self):
+        """Who has it open gets all of it, also when the run is removed at once."""
+        for ended in (True, False):
+            run, go = self.flood()
+            if ended:
+                go.touch()
+                self.ended(run)
+            with open(run / "transcript", "rb", buffering=0) as transcript:
+                os.rmdir(run)
+                self.assertFalse(run.exists())
+                got = b"".join(iter(lambda: transcript.read(1 << 20), b""))
+            self.assertEqual(got == self.expected, True)
+            go.touch()
+
+    def test_a_read_that_does_not_wait(self):
+        run, go = self.flood()
+        file = os.open(run / "transcript", os.O_RDONLY | os.O_NONBLOCK)
+        got = b""
+
+        def more():
+            nonlocal got
+            try:
+                got += os.read(file, 1 << 20)
+            except BlockingIOError:
+                pass
+            return len(got) == len(self.expected)
+        wait_for(more, "the transcript")
+        self.assertEqual(got == self.expected, True)
+        os.close(file)
+        go.touch()
+
+
+class Orphaned(Flood):
+    """The shim is gone before anybody does."""
+
+    def test_readers_are_told(self):
+        """What was not made cannot be any more: readers are told, and do not wait."""
+        run, go = self.flood()
+        go.touch()
+        self.ended(run)
+        os.kill(self.mount.shim_pid("host", "a"), signal.SIGKILL)
+        wait_for(lambda: text(self.instance / "state") in ("failed\n", "stopped\n"),
+                 "the end of the instance")
+        self.assertEqual(read(run / "transcript"),
+                         b"[poolfs: %d bytes dropped]\n" % len(self.expected))
 
 
 # Lines of 8 bytes.

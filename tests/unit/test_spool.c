@@ -85,6 +85,43 @@ static void wraps_many_times(void **state)
 	spool_writer_free(writer);
 }
 
+static void the_beginning_is_written_last(void **state)
+{
+	enum { LIMIT = 5000, BASE = 7000, END = 9000 };
+	static unsigned char bytes[LIMIT];
+	struct spool_writer *writer;
+	struct spool_reader *reader;
+
+	assert_int_equal(spool_writer_new(dir, "late", LIMIT, BASE, &writer), 0);
+	assert_int_equal(spool_reader_new(dir, "late", &reader), 0);
+	fill(bytes, BASE, END - BASE);
+	assert_int_equal(spool_append(writer, bytes, END - BASE), 0);
+	spool_writer_free(writer);
+
+	assert_int_equal(spool_writer_open(dir, "none", &writer), -ENOENT);
+	assert_int_equal(spool_writer_open(dir, "late", &writer), 0);
+	assert_int_equal(spool_start(writer), BASE);
+	assert_int_equal(spool_end(writer), END);
+	fill(bytes, END - LIMIT, LIMIT);
+	/* Neither over what is there nor around the ring. */
+	assert_int_equal(spool_prepend(writer, BASE - 10, bytes, 11), -EINVAL);
+	assert_int_equal(spool_prepend(writer, END - LIMIT - 1, bytes, 1), -EINVAL);
+	assert_int_equal(spool_prepend(writer, END - LIMIT, bytes, 1500), 0);
+	assert_int_equal(spool_prepend(writer, END - LIMIT + 1500, bytes + 1500, 1500), 0);
+	compare(reader, 0, BASE, END);
+	assert_int_equal(spool_lower(writer, 0), 0);
+	assert_int_equal(spool_start(writer), END - LIMIT);
+	compare(reader, 0, END - LIMIT, END);
+	/* It goes on as any other does. */
+	fill(bytes, END, 100);
+	assert_int_equal(spool_append(writer, bytes, 100), 0);
+	compare(reader, 0, END + 100 - LIMIT, END + 100);
+	assert_int_equal(spool_lower(writer, END), 0);
+	assert_int_equal(spool_start(writer), END + 100 - LIMIT);
+	spool_reader_free(reader);
+	spool_writer_free(writer);
+}
+
 static void offset_beyond_the_end_reads_nothing(void **state)
 {
 	struct spool_writer *writer;
@@ -272,7 +309,7 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-	static const char *const names[] = { "wrap", "end", "stream", "full", "bad" };
+	static const char *const names[] = { "wrap", "late", "end", "stream", "full", "bad" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		unlinkat(dir, names[i], 0);
@@ -284,6 +321,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(wraps_many_times),
+		cmocka_unit_test(the_beginning_is_written_last),
 		cmocka_unit_test(offset_beyond_the_end_reads_nothing),
 		cmocka_unit_test(reader_and_writer_at_the_same_time),
 		cmocka_unit_test(malformed_files_are_refused),

@@ -131,6 +131,51 @@ static void all_bytes_dropped_leave_a_record_too(void **state)
 	stream_done(&stream);
 }
 
+/* A source that has everything. */
+static ssize_t letters(struct stream *stream, uint64_t *offset, void *buffer, size_t size)
+{
+	memset(buffer, 'x', size);
+	return (ssize_t)size;
+}
+
+static void what_is_missing_is_waited_for(void **state)
+{
+	struct stream stream;
+	struct stream_cursor cursor = { 0 };
+	struct record first, second, poll;
+
+	stream_init(&stream, letters, NULL);
+	stream.missing = 8;
+	stream_moved(&stream, 0, 10);
+	expect(&stream, &cursor, 8, 5, true, "xx");
+	stream_read(&stream, &cursor, record_new(&first), 0, 5, true, true);
+	assert_int_equal(first.error, -EAGAIN);
+	record_done(&first);
+	/* The end of the stream is not the end of what is missing. */
+	stream_read(&stream, &cursor, record_new(&first), 0, 5, true, false);
+	stream_end(&stream);
+	stream_read(&stream, &cursor, record_new(&second), 7, 5, true, false);
+	assert_int_equal(first.replies + second.replies, 0);
+	cursor.next = 0;
+	stream_poll(&stream, &cursor, record_new(&poll), true, NULL);
+	assert_int_equal(poll.events, 0);
+	record_done(&poll);
+	stream.missing = 0;
+	stream_moved(&stream, 0, 10);
+	assert_int_equal(first.data.size, 5);
+	assert_int_equal(second.data.size, 3);
+	record_done(&first);
+	record_done(&second);
+
+	/* Nor does a stream that goes leave anybody waiting. */
+	stream.missing = 8;
+	stream_read(&stream, &cursor, record_new(&first), 0, 5, true, false);
+	assert_int_equal(first.replies, 0);
+	stream_done(&stream);
+	assert_int_equal(first.replies, 1);
+	record_done(&first);
+}
+
 static void a_failed_stream_gives_its_error_at_the_end(void **state)
 {
 	struct stream stream;
@@ -196,6 +241,7 @@ int main(void)
 		cmocka_unit_test(waiting_is_refused_and_interrupted),
 		cmocka_unit_test(dropped_bytes_leave_a_record),
 		cmocka_unit_test(all_bytes_dropped_leave_a_record_too),
+		cmocka_unit_test(what_is_missing_is_waited_for),
 		cmocka_unit_test(a_failed_stream_gives_its_error_at_the_end),
 		cmocka_unit_test(polls_fire_once_at_the_next_change),
 		cmocka_unit_test(offsets_never_go_back),
