@@ -18,6 +18,7 @@ const struct poolfs_kind *const kinds_all[] = {
 
 static const char *const crash_levels[] = { "any", "fatal", "never", NULL };
 static const char *const crash_ends[] = { "keep", "reset", "destroy", NULL };
+static const char *const files_modes[] = { "strict", "eager", NULL };
 static const char *const owners[] = { "mount", "guest", NULL };
 
 const struct poolfs_key kinds_pool_keys[] = {
@@ -57,6 +58,12 @@ const struct poolfs_key kinds_pool_keys[] = {
 	  .max = 3600000,
 	  .help = "How long names, absent names and attributes below files/ are believed; 0 is not at "
 		  "all. What commands written to cmd change is seen at their end." },
+	{ .name = "files_mode",
+	  .type = POOLFS_CHOICE,
+	  .choices = files_modes,
+	  .fallback = "strict",
+	  .help = "Whether what is made and written below files/ is answered when the guest has done it: "
+		  "strict; or before, with errors told afterwards: eager." },
 	{ .name = "owner",
 	  .type = POOLFS_CHOICE,
 	  .choices = owners,

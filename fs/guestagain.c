@@ -140,7 +140,8 @@ void guest_again_changed(struct guest_node *node, bool data)
 		if (guestfile_stale(file))
 			continue;
 		file->known = false;
-		guest_again_used(file);
+		if (!file->making)
+			guest_again_used(file);
 	}
 	if (!data)
 		return;
@@ -185,7 +186,8 @@ static void release_waiting(struct guest_handle *file, int error)
 
 	while ((op = TAILQ_FIRST(&file->waiting))) {
 		TAILQ_REMOVE(&file->waiting, op, entry);
-		op->message.handle = file->id;
+		if (op->message.op != FILE_OPEN)
+			op->message.handle = file->id;
 		if (error)
 			guest_op_fail(op, error);
 		else
@@ -247,20 +249,34 @@ void guest_again_send(struct guest_op *op)
 {
 	struct guest_handle *file = op->handle;
 
-	if (op->queue->mode != GUEST_UP || !guestfile_stale(file)) {
-		send_now(op);
-		return;
-	}
+	bool ready = !file->making && !guestfile_stale(file);
+
 	if (file->stale) {
 		guest_op_fail(op, -ESTALE);
+		return;
+	}
+	if ((op->queue->mode != GUEST_UP && !file->making) || ready) {
+		send_now(op);
 		return;
 	}
 	if (op->request)
 		request_wait(op->request, interrupted, op);
 	guest_op_keep(op);
 	TAILQ_INSERT_TAIL(&file->waiting, op, entry);
-	if (!file->opening)
+	if (!file->opening && !file->making)
 		open_again(file);
+}
+
+/* A file that was being made is made, or not: what was asked of it goes on, and its last close. */
+void guest_again_made(struct guest_handle *file, const struct file_reply *reply)
+{
+	file->making = false;
+	file->stale = reply->error != 0;
+	file->id = reply->handle;
+	file->seen = reply->attr;
+	release_waiting(file, reply->error);
+	if (file->closed)
+		guestfile_end(file);
 }
 
 /* The error of a loss is told once to each who could have written before it. */

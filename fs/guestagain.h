@@ -29,6 +29,8 @@ void guest_looks_free(struct guest_looks *looks);
 
 /* The file was opened, with these attributes. */
 void guest_again_opened(struct guest_handle *file, const struct file_attr *attr);
+/* It is made, or not, after it was opened ahead (guestahead.h). */
+void guest_again_made(struct guest_handle *file, const struct file_reply *reply);
 /* It was read. */
 void guest_again_used(struct guest_handle *file);
 /* The node's file is changed from here, or just was. data: its bytes, which are to be synced. */

@@ -2,10 +2,12 @@
 /* Attributes of a guest's files, and of its filesystem. */
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "backends/base/memory.h"
 #include "fs/guestagain.h"
+#include "fs/guestahead.h"
 #include "fs/guestfs.h"
 #include "fs/guestop.h"
 
@@ -64,9 +66,23 @@ static void attr_done(struct guest_op *op, const struct file_reply *reply, const
 		request_error(op->request, -ESTALE);
 		return;
 	}
+	if (op->message.op == FILE_SETATTR && !op->message.handle && !(op->message.attr.valid & FILE_ATTR_SIZE))
+		op->queue->one_step = reply->count == 1;
+	guest_ahead_seen(op->node, &reply->attr, op->asked);
 	guest_node_stat(op->node, &reply->attr, &stat);
 	request_attr(op->request, &stat,
 		guest_cache_attr(&op->queue->cache, op->node, &reply->attr, op->asked));
+}
+
+/* Answers with attributes that are made up until the guest's come. */
+static void answer_ahead(struct request *request, struct guest_node *node)
+{
+	struct guest_cache *cache = &guestfs_queue(node)->cache;
+	struct file_attr attr = *guest_ahead_attr(node);
+	struct stat stat;
+
+	guest_node_stat(node, &attr, &stat);
+	request_attr(request, &stat, guest_cache_attr(cache, node, &attr, guest_cache_now(cache)));
 }
 
 /* A request about the open file of that number, or by path where it is 0. NULL: it was answered already. */
@@ -104,6 +120,15 @@ void guestfs_getattr(struct request *request, struct object *object, struct hand
 
 	if (answer_removed(request, node))
 		return;
+	if (guest_ahead_attr(node)) {
+		answer_ahead(request, node);
+		return;
+	}
+	struct guest_handle *making = guestfile_making(node);
+	if (making && !file) {
+		handle = &making->handle;
+		file = true;
+	}
 	struct guest_op *op = start(request, node, file ? guestfile_of(handle)->id : 0, FILE_GETATTR,
 		attr_done);
 
@@ -183,17 +208,66 @@ static void setattr_fill(struct file_attr *new, const struct stat *attr, unsigne
 	}
 }
 
+/* The end of a setattr that was answered: guestahead.c did all. */
+static void changed_ahead(struct guest_op *op, const struct file_reply *reply, const void *data,
+	size_t size)
+{
+}
+
+/* Makes the new attributes up, where that may be. */
+static bool setattr_ahead(struct guest_op *op, const struct file_attr *new)
+{
+	struct file_attr *attr = guest_ahead_may(op->queue) ? guest_ahead_base(op->queue, op->node) : NULL;
+	bool ordered = op->queue->one_step || op->message.handle || guestfile_making(op->node);
+
+	if (!attr || !ordered)
+		return false;
+	if (new->valid & FILE_ATTR_SIZE) {
+		attr->size = new->size;
+		attr->mtime = time(NULL);
+	}
+	if (new->valid & FILE_ATTR_MODE)
+		attr->mode = (attr->mode & S_IFMT) | (new->mode & 01777);
+	if (new->valid & FILE_ATTR_OWNER) {
+		attr->uid = new->uid;
+		attr->gid = new->gid;
+	}
+	if (new->valid & FILE_ATTR_TIMES) {
+		attr->atime = new->atime;
+		attr->mtime = new->mtime;
+	}
+	return true;
+}
+
+/* Answers a setattr whose attributes were made up. */
+static void answer_changed(struct guest_op *op)
+{
+	struct request *request = op->request;
+
+	op->request = NULL;
+	op->done = changed_ahead;
+	guest_ahead_begin(op, op->node);
+	answer_ahead(request, op->node);
+}
+
 /* The second half of a setattr, by the open file of that number or by path. */
 static void setattr_send(struct request *request, struct guest_node *node, uint64_t handle,
 	const struct file_attr *new)
 {
+	struct guest_handle *making = guestfile_making(node);
 	struct guest_op *op = start(request, node, handle, FILE_SETATTR, attr_done);
 
 	if (!op)
 		return;
 	op->message.attr = *new;
+	if (setattr_ahead(op, new))
+		answer_changed(op);
 	guest_again_changed(node, new->valid & FILE_ATTR_SIZE);
-	guest_op_send(op);
+	op->handle = making;
+	if (making)
+		guest_again_send(op);
+	else
+		guest_op_send(op);
 }
 
 /* The first half: the old attributes came. */
@@ -230,6 +304,7 @@ void guestfs_setattr(struct request *request, struct object *object, struct hand
 {
 	struct guest_node *node = node_of(object);
 	static const struct file_attr none;
+	const struct file_attr *base;
 	struct file_attr new = { 0 };
 
 	if (!node->tree->guest_owners && !may_own(node->tree, attr, which)) {
@@ -243,9 +318,11 @@ void guestfs_setattr(struct request *request, struct object *object, struct hand
 		return;
 	}
 	uint64_t id = setattr_handle(node, handle, which);
-	if (!is_half(which, TREE_SET_UID, TREE_SET_GID) &&
-		!is_half(which, TREE_SET_ATIME, TREE_SET_MTIME)) {
-		setattr_fill(&new, attr, which, &none);
+	const struct guest_queue *queue = guestfs_queue(node);
+	base = guest_ahead_may(queue) ? guest_ahead_base(queue, node) : NULL;
+	if (base || (!is_half(which, TREE_SET_UID, TREE_SET_GID) &&
+			    !is_half(which, TREE_SET_ATIME, TREE_SET_MTIME))) {
+		setattr_fill(&new, attr, which, base ? base : &none);
 		setattr_send(request, node, id, &new);
 		return;
 	}

@@ -32,6 +32,7 @@
 struct guest_cache {
 	uint64_t time;		/* ns; 0: nothing is believed */
 	uint64_t doubts;	/* how often all was taken back */
+	bool eager;		/* who makes things is answered ahead, and so has names that are not there */
 	uint64_t names_until;	/* some name is believed until then */
 };
 

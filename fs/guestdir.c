@@ -173,7 +173,7 @@ static void list_entry(const struct guest_handle *file, struct guest_node *node,
 {
 	struct guest_node *child = counts ? guest_node_find(node, name) : NULL;
 
-	if (child && (child->linked || child->belief.asked > file->asked.time ||
+	if (child && (child->ahead.count || child->linked || child->belief.asked > file->asked.time ||
 			     child->changed_at > file->asked.time))
 		counts = false;
 	guestfs_listed(node, name, attr, counts ? &file->asked : NULL, entry);

@@ -9,6 +9,7 @@
 #include "backends/base/memory.h"
 #include "fs/control.h"
 #include "fs/guestagain.h"
+#include "fs/guestahead.h"
 #include "fs/guestfs.h"
 
 /* What of open(2)'s flags concerns the guest. */
@@ -61,10 +62,21 @@ uint64_t guestfile_any(struct guest_node *node, bool writable)
 	const struct guest_handle *file;
 
 	LIST_FOREACH(file, &node->handles, entry)
-		if (file->id && !guestfile_stale(file) &&
+		if (file->id && !file->closed && !guestfile_stale(file) &&
 			(!writable || (file->flags & O_ACCMODE) != O_RDONLY))
 			return file->id;
 	return 0;
+}
+
+/* That one. */
+struct guest_handle *guestfile_making(struct guest_node *node)
+{
+	struct guest_handle *file;
+
+	LIST_FOREACH(file, &node->handles, entry)
+		if (file->making)
+			return file;
+	return NULL;
 }
 
 /* This one. */
@@ -150,6 +162,7 @@ static void opened(struct guest_op *op, const struct file_reply *reply, const vo
 	}
 	struct guest_handle *file = guestfile_new(op->node, reply, (int)op->message.flags);
 	keep_whole(file, op, reply, data, size);
+	guest_ahead_seen(op->node, &reply->attr, op->asked);
 	how = guest_cache_opened(cache, op->node, &reply->attr, op->asked);
 	if ((op->message.flags & O_ACCMODE) == O_RDONLY)
 		how |= REQUEST_NO_FLUSH;
@@ -166,8 +179,43 @@ void guestfs_open(struct request *request, struct object *object, int flags)
 	op->message.flags = (uint32_t)(flags & OPEN_FLAGS);
 	if (small && op->queue->cache.time && (flags & (O_ACCMODE | O_TRUNC)) == O_RDONLY)
 		op->message.length = WHOLE_MAX;
-	if (guest_op_path(op, NULL) == 0)
+	if (guest_op_path(op, NULL) < 0)
+		return;
+	op->handle = guestfile_making(node);
+	if (op->handle)
+		guest_again_send(op);
+	else
 		guest_op_send(op);
+}
+
+/* What was answered ahead is made, or not. */
+static void made_ahead(struct guest_op *op, const struct file_reply *reply, const void *data,
+	size_t size)
+{
+	struct file_reply made = *reply;
+
+	op->queue->making_count--;
+	if (!made.error && !made.handle)
+		made.error = -EIO;
+	guestfs_made_ahead(guestfile_node(&op->handle->handle), op->node->tree, &made);
+	guest_again_made(op->handle, &made);
+}
+
+/* Answers a create whose op is ready. */
+static void create_ahead(struct guest_op *op)
+{
+	struct request *request = op->request;
+	struct file_reply reply = { .attr = guest_ahead_new(op->node->tree, S_IFREG | op->message.attr.mode, 0) };
+	struct entry entry;
+
+	if (!guestfs_enter_ahead(op, &reply.attr, &entry))
+		return;
+	op->done = made_ahead;
+	op->handle = guestfile_new(op->about, &reply, (int)op->message.flags);
+	op->handle->making = true;
+	op->queue->making_count++;
+	request_create(request, &entry, &op->handle->handle, 0);
+	guest_op_send(op);
 }
 
 /* The attributes of what create and mknod made. false: the request was answered with an error. */
@@ -192,6 +240,7 @@ static void created(struct guest_op *op, const struct file_reply *reply, const v
 	if (!made(op, reply, &entry))
 		return;
 	struct guest_node *node = guest_node_find(op->node, op->name);
+	guestfs_learn_login(node->tree, &reply->attr);
 	struct guest_handle *file = guestfile_new(node, reply, (int)op->message.flags);
 	request_create(op->request, &entry, &file->handle, 0);
 }
@@ -219,7 +268,10 @@ static void create(struct request *request, struct object *parent, const char *n
 	op->message.flags = (uint32_t)((flags | O_CREAT) & OPEN_FLAGS);
 	op->message.attr.valid = FILE_ATTR_MODE;
 	op->message.attr.mode = mode & 01777;
-	guest_op_send(op);
+	if (done == created && guestfs_may_make(op) && op->queue->making_count < GUEST_MAKING_MAX)
+		create_ahead(op);
+	else
+		guest_op_send(op);
 }
 
 /* Creates and opens. */
@@ -291,7 +343,8 @@ void guestfs_copy(struct request *request, struct handle *from, uint64_t offset,
 	struct guest_op *op;
 
 	/* By read and write then, which open what is lost again. */
-	if (guestfile_stale(guestfile_of(from)) || guestfile_stale(guestfile_of(to))) {
+	if (guestfile_stale(guestfile_of(from)) || guestfile_stale(guestfile_of(to)) ||
+		guestfile_of(from)->making || guestfile_of(to)->making) {
 		request_error(request, -EXDEV);
 		return;
 	}
@@ -310,13 +363,23 @@ void guestfs_release(struct handle *handle)
 {
 	struct guest_handle *file = guestfile_of(handle);
 
+	handle_closed(handle);
+	file->closed = true;
+	if (!file->making)
+		guestfile_end(file);
+}
+
+/* Nothing needs it any more. */
+void guestfile_end(struct guest_handle *file)
+{
+	struct handle *handle = &file->handle;
+
 	if (file->id && !guestfile_stale(file))
 		guest_queue_close(guestfs_queue(guestfile_node(handle)), file->id);
 	guest_again_closed(file);
 	if (guestfile_node(handle)->type == S_IFDIR)
 		guestdir_closed(file);
 	LIST_REMOVE(file, entry);
-	handle_closed(handle);
 	if (guestfile_node(handle)->type == S_IFREG)
 		drop_whole(file);
 	text_done(&file->page);

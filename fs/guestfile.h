@@ -34,6 +34,8 @@ struct guest_handle {
 	bool seen_end;			/* it was told that there is no more */
 	/* of a file; see guestagain.h */
 	unsigned first;			/* connection, of the open(2) */
+	bool making;			/* answered ahead, and the guest has not named it yet */
+	bool closed;			/* meanwhile */
 	bool stale;			/* what is there now is another file */
 	bool told;			/* an fsync that writes may be lost */
 	struct guest_op_list waiting;	/* for it to be opened again */
@@ -60,6 +62,10 @@ void guestfile_changed(struct guest_node *node);
 void guestdir_learn(struct guest_node *node);
 /* An open directory is closed. */
 void guestdir_closed(struct guest_handle *file);
+/* The file that is being made from here, one that is open or was: requests about it wait for that. NULL: it is not. */
+struct guest_handle *guestfile_making(struct guest_node *node);
+/* The end of the last close. */
+void guestfile_end(struct guest_handle *file);
 /* The connection over which it was opened is gone. */
 bool guestfile_stale(const struct guest_handle *file);
 
@@ -82,6 +88,15 @@ struct guest_op *guestfs_start(struct request *request, struct guest_node *node,
 bool guestfs_entry(struct guest_op *op, struct guest_node *parent, const char *name,
 	const struct file_attr *attr, struct entry *entry);
 
+/* Whether op, which makes op->name, may be answered ahead. */
+bool guestfs_may_make(const struct guest_op *op);
+/* Makes the entry of what op makes, with attributes that are made up, and enters op as answered ahead: the caller
+ * has to answer its request, which is taken out of op. false: it was answered with an error, and op is freed. */
+bool guestfs_enter_ahead(struct guest_op *op, const struct file_attr *attr, struct entry *entry);
+/* The guest made node's file, or did not. */
+void guestfs_made_ahead(struct guest_node *node, struct guest_tree *tree, const struct file_reply *reply);
+/* What was made has these attributes: whose it is, what is made next is too. */
+void guestfs_learn_login(struct guest_tree *tree, const struct file_attr *attr);
 /* The entry of a listed name. asked: when, if the kernel takes it as a look-up (and so it is one). */
 void guestfs_listed(struct guest_node *parent, const char *name, const struct file_attr *attr,
 	const struct guest_moment *asked, struct entry *entry);

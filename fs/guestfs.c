@@ -8,6 +8,7 @@
 
 #include "backends/base/memory.h"
 #include "fs/guestagain.h"
+#include "fs/guestahead.h"
 #include "fs/guestfile.h"
 #include "fs/guestlist.h"
 #include "fs/guestop.h"
@@ -16,6 +17,7 @@
 #include "fs/mount.h"
 
 struct guestfs {
+	struct instance *instance;
 	struct guest_queue queue;
 	struct guest_tree tree;
 	struct guest_node *root;	/* NULL after guestfs_free */
@@ -45,6 +47,32 @@ static void tree_empty(struct guest_tree *tree)
 	free(container_of(tree, struct guestfs, tree));
 }
 
+/* Something that was answered ahead did not come true: nothing is believed. */
+static void ahead_failed(void *data, const char *path, int error)
+{
+	struct guestfs *fs = data;
+
+	if (!fs->root)
+		return;
+	guestfs_doubt(fs);
+	instance_files_failed(fs->instance, path, error);
+}
+
+/* Something that was answered ahead ended. */
+static void ahead_settled(void *data)
+{
+	struct guestfs *fs = data;
+
+	if (fs->root)
+		instance_files_settled(fs->instance, guest_ahead_oldest(&fs->queue));
+}
+
+/* What is under way. */
+uint64_t guestfs_ahead(const struct guestfs *fs)
+{
+	return guest_ahead_newest(&fs->queue);
+}
+
 /* Makes the files of an instance. */
 struct guestfs *guestfs_new(struct instance *instance)
 {
@@ -53,6 +81,12 @@ struct guestfs *guestfs_new(struct instance *instance)
 
 	guest_queue_init(&fs->queue, instance->shim);
 	fs->queue.cache.time = (uint64_t)poolfs_number(values, "cache") * 1000000;
+	fs->instance = instance;
+	fs->queue.eager = fs->queue.cache.eager =
+		strcmp(poolfs_string(values, "files_mode"), "eager") == 0;
+	fs->queue.failed = ahead_failed;
+	fs->queue.settled = ahead_settled;
+	fs->queue.data = fs;
 	fs->tree.guest_owners = strcmp(poolfs_string(values, "owner"), "guest") == 0;
 	fs->tree.uid = instance->uid;
 	fs->tree.gid = instance->gid;
@@ -208,8 +242,92 @@ static void entry_done(struct guest_op *op, const struct file_reply *reply, cons
 	if (!guestfs_entry(op, parent, name, &reply->attr, &entry))
 		return;
 	if (op->message.op == FILE_MKDIR)
+		guestfs_learn_login(parent->tree, &reply->attr);
+	guest_ahead_seen(guest_node_find(parent, name), &reply->attr, op->asked);
+	if (op->message.op == FILE_MKDIR)
 		guest_list_made(&op->queue->cache, guest_node_find(parent, name), op->asked);
 	request_entry(op->request, &entry);
+}
+
+/* Whose it is. */
+void guestfs_learn_login(struct guest_tree *tree, const struct file_attr *attr)
+{
+	if (!(attr->valid & FILE_ATTR_OWNER))
+		return;
+	tree->login_known = true;
+	tree->login_uid = attr->uid;
+	tree->login_gid = attr->gid;
+}
+
+/* Where owners are the guest's, that of something new must be known. */
+bool guestfs_may_make(const struct guest_op *op)
+{
+	const struct guest_tree *tree = op->node->tree;
+
+	return guest_ahead_may(op->queue) && !op->node->detached &&
+	       (!tree->guest_owners || tree->login_known);
+}
+
+/* Its request was answered with the error. */
+static void answered(struct guest_op *op, const struct file_reply *reply, const void *data, size_t size)
+{
+}
+
+/* Makes it up. */
+bool guestfs_enter_ahead(struct guest_op *op, const struct file_attr *attr, struct entry *entry)
+{
+	bool entered = guestfs_entry(op, op->node, op->name, attr, entry);
+
+	op->request = NULL;
+	if (!entered) {
+		op->done = answered;
+		guest_op_fail(op, -ENFILE);
+		return false;
+	}
+	struct guest_node *node = guest_node_find(op->node, op->name);
+	guest_ahead_begin(op, node);
+	node->ahead.attr = *attr;
+	node->ahead.known = node->ahead.told = true;
+	return true;
+}
+
+/* It is there, or is not. */
+void guestfs_made_ahead(struct guest_node *node, struct guest_tree *tree, const struct file_reply *reply)
+{
+	if (!reply->error)
+		guestfs_learn_login(tree, &reply->attr);
+	else if (!node->detached && node->parent)
+		guest_node_detach(node->parent, node->name);
+}
+
+/* The end of mkdir and symlink that were answered. */
+static void made_ahead(struct guest_op *op, const struct file_reply *reply, const void *data,
+	size_t size)
+{
+	struct guest_node *node = guest_node_find(op->node, op->name);
+
+	if (node)
+		guestfs_made_ahead(node, op->node->tree, reply);
+}
+
+/* Sends what makes a directory or link, and answers it now where that may be. */
+static void make(struct guest_op *op, uint32_t mode, uint64_t size)
+{
+	struct request *request = op->request;
+	struct file_attr attr = guest_ahead_new(op->node->tree, mode, size);
+	struct entry entry;
+
+	if (!guestfs_may_make(op)) {
+		guest_op_send(op);
+		return;
+	}
+	if (!guestfs_enter_ahead(op, &attr, &entry))
+		return;
+	op->done = made_ahead;
+	if (S_ISDIR(mode))
+		guest_list_made(&op->queue->cache, op->about, op->asked);
+	request_entry(request, &entry);
+	guest_op_send(op);
 }
 
 /* A request about name in the directory parent; NULL: it was answered already. */
@@ -234,9 +352,14 @@ static bool lookup_known(struct request *request, struct guest_node *parent, con
 		.asked = asked, .message.op = FILE_GETATTR };
 	struct file_reply reply = { .error = known == GUEST_ABSENT ? -ENOENT : 0, .attr = attr };
 
-	if (known == GUEST_UNKNOWN || parent->detached || queue->mode != GUEST_UP)
+	if (node && guest_ahead_attr(node)) {
+		known = GUEST_THERE;
+		op.asked = guest_cache_now(&queue->cache);
+		reply = (struct file_reply){ .attr = *guest_ahead_attr(node) };
+	} else if (node && (node->linked || node->belief.asked > asked.time || node->changed_at > asked.time)) {
 		return false;
-	if (node && (node->linked || node->belief.asked > asked.time || node->changed_at > asked.time))
+	}
+	if (known == GUEST_UNKNOWN || parent->detached || queue->mode != GUEST_UP)
 		return false;
 	entry_done(&op, &reply, NULL, 0);
 	return true;
@@ -248,7 +371,8 @@ static bool lookup_known(struct request *request, struct guest_node *parent, con
 static void looked_up(struct guest_op *op, const struct file_reply *reply, const void *data,
 	size_t size)
 {
-	bool there = !reply->error || (reply->error == -ENOENT && op->node->made_here);
+	bool there = !reply->error || (reply->error == -ENOENT && (op->node->made_here ||
+							   op->queue->eager));
 
 	entry_done(op, reply, data, size);
 	if (there && !op->node->detached &&
@@ -325,7 +449,7 @@ void guestfs_mkdir(struct request *request, struct object *parent, const char *n
 		return;
 	op->message.attr.valid = FILE_ATTR_MODE;
 	op->message.attr.mode = mode & 01777;
-	guest_op_send(op);
+	make(op, S_IFDIR | (mode & 01777), 4096);
 }
 
 /* The end of unlink and rmdir. */
@@ -361,7 +485,7 @@ void guestfs_symlink(struct request *request, const char *target, struct object 
 		return;
 	}
 	op->path2 = memory_string(target);
-	guest_op_send(op);
+	make(op, S_IFLNK | 0777, strlen(target));
 }
 
 /* Makes a hard link. */

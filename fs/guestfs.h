@@ -25,6 +25,10 @@ struct guestfs *guestfs_new(struct instance *instance);
  * still knows answer so too. */
 void guestfs_free(struct guestfs *guestfs);
 
+/* The number of the newest operation that was answered and the guest has not done; 0: none. The instance hears
+ * instance_files_settled when one ends. */
+uint64_t guestfs_ahead(const struct guestfs *guestfs);
+
 /* The guest's files may have changed: the kernel asks for everything anew. */
 void guestfs_doubt(struct guestfs *guestfs);
 

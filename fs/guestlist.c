@@ -235,7 +235,7 @@ enum guest_known guest_list_find(struct guest_cache *cache, struct guest_node *n
 		else
 			high = middle;
 	}
-	return node->made_here ? GUEST_ABSENT : GUEST_UNKNOWN;
+	return node->made_here || cache->eager ? GUEST_ABSENT : GUEST_UNKNOWN;
 }
 
 /* All of them. */

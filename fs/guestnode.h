@@ -45,6 +45,16 @@ struct guest_behind {
 	TAILQ_HEAD(, guest_wait) waiting; /* for the end of all that are under way */
 };
 
+/* What was answered ahead about a node, and is under way; see guestahead.h. */
+struct guest_ahead {
+	unsigned count;
+	bool known;			/* attr is what the guest told, or what it is going to be */
+	bool told;			/* and the kernel was told so */
+	struct file_attr attr;
+	uint64_t asked, doubts;		/* when */
+	int error;			/* of a directory: something in it failed, and no fsync told it yet */
+};
+
 /* The nodes of one instance. */
 struct guest_tree {
 	void *places;			/* attached nodes by parent and name, a tree of search.h */
@@ -54,6 +64,8 @@ struct guest_tree {
 	bool guest_owners;		/* owners are the guest's numbers; else all files seem to be */
 	uid_t uid;			/* those of this user and group */
 	gid_t gid;
+	bool login_known;		/* the numbers that what is made gets in the guest */
+	uint32_t login_uid, login_gid;
 	void (*empty)(struct guest_tree *tree); /* the last node went */
 	TAILQ_HEAD(, guest_node) believed; /* by belief.until */
 	size_t believed_count;
@@ -75,6 +87,7 @@ struct guest_node {
 	bool linked;			/* another name leads to the same file */
 	struct guest_belief belief;
 	struct guest_behind behind;
+	struct guest_ahead ahead;
 	struct guest_list *list;	/* of a directory, as guestlist.h says: what is known */
 	struct guest_list *list_asked;	/* and what is asked for */
 	uint64_t missed_since, large_until; /* ns */

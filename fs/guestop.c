@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #include "backends/base/memory.h"
+#include "fs/guestahead.h"
 #include "fs/guestlist.h"
 #include "fs/shim.h"
 
@@ -23,6 +24,7 @@ void guest_queue_init(struct guest_queue *queue, struct shim *shim)
 	*queue = (struct guest_queue){ .mode = GUEST_WAITING, .shim = shim, .next_id = 1 };
 	TAILQ_INIT(&queue->sent);
 	TAILQ_INIT(&queue->held);
+	TAILQ_INIT(&queue->ahead);
 }
 
 /* Makes a request. */
@@ -97,8 +99,11 @@ static void touch_all(const struct guest_op *op)
 		guest_list_touch(op->other, op->new_name);
 		touch(op->other);
 	}
-	if (changes[what].self || (truncates && !op->name))
+	if (changes[what].self || (truncates && !op->name)) {
 		touch(op->node);
+		if (!op->about)
+			op->node->ahead.known = false;
+	}
 }
 
 /* Delivers the answer. */
@@ -106,6 +111,8 @@ static void finish(struct guest_op *op, const struct file_reply *reply, const vo
 	size_t size)
 {
 	touch_all(op);
+	if (op->about)
+		guest_ahead_end(op, reply);
 	op->done(op, reply, data, size);
 	op_free(op);
 }
@@ -216,7 +223,7 @@ void guest_op_send(struct guest_op *op)
 		guest_op_fail(op, queue->mode == GUEST_DOWN ? -EHOSTDOWN : -ENODEV);
 		return;
 	}
-	if (queue->count >= OPS_MAX && op->message.op != FILE_CLOSE) {
+	if (queue->count >= OPS_MAX && op->message.op != FILE_CLOSE && !op->about) {
 		guest_op_fail(op, -EAGAIN);
 		return;
 	}
@@ -265,6 +272,7 @@ void guest_queue_set(struct guest_queue *queue, enum guest_mode mode)
 		int error = mode == GUEST_DOWN ? -EHOSTDOWN : -ENODEV;
 
 		queue->connection++;
+		queue->one_step = false;
 		end_all(&queue->sent, error);
 		end_all(&queue->held, error);
 	}

@@ -46,6 +46,9 @@ struct guest_op {
 	void *data;			/* a copy of what could not be sent at once */
 	struct stat attr;		/* of a setattr that has to ask first */
 	unsigned which;
+	TAILQ_ENTRY(guest_op) ahead;	/* in the queue's, of those answered ahead (guestahead.h) */
+	struct guest_node *about;	/* referenced: what such an op makes or changes; NULL: it is none */
+	uint64_t number;
 };
 
 enum guest_mode {
@@ -69,6 +72,15 @@ struct guest_queue {
 	size_t whole_size;		/* bytes that came with opens and are kept */
 	size_t behind_bytes;		/* of writes that were answered and are under way */
 	unsigned behind_count;
+	bool eager;
+	struct guest_op_list ahead;	/* in the order of their numbers */
+	unsigned ahead_count;
+	unsigned making_count;		/* files of those that are being made */
+	bool one_step;			/* attributes change by path in one request, so in order */
+	uint64_t ahead_last;
+	void (*failed)(void *data, const char *path, int error); /* one of those failed; */
+	void (*settled)(void *data);	/* one ended */
+	void *data;
 };
 
 void guest_queue_init(struct guest_queue *queue, struct shim *shim);

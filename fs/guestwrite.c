@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "fs/guestagain.h"
+#include "fs/guestahead.h"
 #include "fs/guestfs.h"
 
 /* Bytes that may be on their way with their writes answered: of one file, of an instance. */
@@ -190,6 +191,10 @@ static void answer_ahead(struct guest_op *op)
 	op->node->behind.bytes += size;
 	op->queue->behind_bytes += size;
 	op->queue->behind_count++;
+	if (op->queue->eager) {
+		guest_ahead_begin(op, op->node);
+		guest_ahead_wrote(op->node, op->message.offset + size);
+	}
 	request_written(request, size);
 }
 
@@ -217,6 +222,11 @@ void guestfs_write(struct request *request, struct handle *handle, const void *d
 	}
 	/* The data are the kernel's request, which libfuse keeps until we return. */
 	answer_ahead(op);
+	if (writer->making) {
+		op->handle = writer;
+		guest_again_send(op);
+		return;
+	}
 	guest_again_changed(node, true);
 	guest_op_send(op);
 }
@@ -224,7 +234,12 @@ void guestfs_write(struct request *request, struct handle *handle, const void *d
 /* A close by one of those who have the file open. */
 void guestfs_flush(struct request *request, struct handle *handle)
 {
-	answer_when_written(request, guestfile_of(handle), false);
+	struct guest_handle *file = guestfile_of(handle);
+
+	if (guestfs_queue(guestfile_node(handle))->eager)
+		request_error(request, error_of(file, file->told_errors));
+	else
+		answer_when_written(request, file, false);
 }
 
 /* The end of an fsync. A server that cannot do it is no error of the writer's. */
@@ -243,6 +258,31 @@ static void fsync_done(struct guest_op *op, const struct file_reply *reply, cons
 		answer_when_written(op->request, op->handle, true);
 }
 
+/* What failed in a directory is told once. */
+static void sync_told(struct guest_op *op, const struct file_reply *reply, const void *data, size_t size)
+{
+	int error = reply->error == -ENOSYS ? 0 : reply->error;
+
+	if (op->node->ahead.error)
+		error = op->node->ahead.error;
+	op->node->ahead.error = 0;
+	request_error(op->request, error);
+}
+
+/* A directory is synced. Where the server cannot do it, its answer did not wait for what was sent before: that of
+ * another request does. */
+static void directory_synced(struct guest_op *op, const struct file_reply *reply, const void *data,
+	size_t size)
+{
+	if (reply->error != -ENOSYS || !op->queue->eager) {
+		sync_told(op, reply, data, size);
+		return;
+	}
+	struct guest_op *fence = guestfs_start(op->request, op->node, FILE_GETATTR, sync_told);
+	if (fence)
+		guest_op_send(fence);
+}
+
 /* Syncs a directory, by its path; nothing is left to do for one that was removed. */
 static void sync_directory(struct request *request, struct guest_node *node)
 {
@@ -250,7 +290,7 @@ static void sync_directory(struct request *request, struct guest_node *node)
 		request_error(request, 0);
 		return;
 	}
-	struct guest_op *op = guestfs_start(request, node, FILE_FSYNC, fsync_done);
+	struct guest_op *op = guestfs_start(request, node, FILE_FSYNC, directory_synced);
 	if (op)
 		guest_op_send(op);
 }
@@ -261,6 +301,8 @@ void guestfs_fsync(struct request *request, struct handle *handle)
 	struct guest_node *node = guestfile_node(handle);
 	int error = node->type == S_IFDIR ? 0 : guest_again_sync(guestfile_of(handle));
 
+	if (!error && node->type == S_IFREG && guestfs_queue(node)->eager)
+		error = error_of(guestfile_of(handle), guestfile_of(handle)->told_errors);
 	if (error) {
 		tell(guestfile_of(handle));
 		request_error(request, error);

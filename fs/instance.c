@@ -18,6 +18,17 @@
 /* Caps for the texts that a shim may send, in bytes. */
 #define REASON_MAX 8192
 #define STATUS_MAX 4096
+/* Errors of files are told in events as often as this. */
+#define FILES_TOLD_NS 1000000000u
+/* What was answered gets so long when an instance goes. */
+#define LEAVE_MS 10000u
+
+/* An instance whose end waits for what was answered ahead. */
+struct leave {
+	uv_timer_t timer;
+	uint64_t number;	/* of the last of those */
+	struct instance *instance;
+};
 
 /* "POOL/NAME" */
 void instance_full_name(const struct instance *instance, char *name, size_t size)
@@ -167,7 +178,8 @@ static int told_state(struct instance *instance, uint64_t id, const void *payloa
 		set_error(instance, reason);
 	bool known = same || change(instance, notice->state, reason);
 	free(reason);
-	if (known && !same && instance->state == INSTANCE_CRASHED && goes_when_crashed(instance))
+	if (known && !same && instance->state == INSTANCE_CRASHED && goes_when_crashed(instance) &&
+		!instance->leave)
 		pool_drop(instance->pool, instance);
 	return known ? 0 : -EPROTO;
 }
@@ -339,6 +351,7 @@ static void instance_free(struct object *object)
 	free(instance->error);
 	free(instance->refusal);
 	free(instance->bad);
+	free(instance->files_error);
 	object_unref(pool_object(instance->pool));
 	free(instance);
 }
@@ -422,7 +435,7 @@ int instance_new(struct pool *pool, const char *name, int target, const struct r
 }
 
 /* Ends everything that belongs to the name; the shim's end comes later. */
-void instance_close(struct instance *instance)
+static void close_now(struct instance *instance)
 {
 	/* An open file reads on, though the directory goes. */
 	spooled_hold(&instance->console);
@@ -440,6 +453,41 @@ void instance_close(struct instance *instance)
 	shim_stop(instance->shim);
 }
 
+/* libuv is done with it. */
+static void leave_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+/* All was done, or the time is up. */
+static void leave_now(uv_timer_t *timer)
+{
+	struct leave *leave = timer->data;
+	struct instance *instance = leave->instance;
+
+	instance->leave = NULL;
+	uv_close((uv_handle_t *)timer, leave_closed);
+	close_now(instance);
+}
+
+/* Its name was taken away. What was answered ahead is done first. */
+void instance_close(struct instance *instance)
+{
+	uint64_t number = guestfs_ahead(instance->guestfs);
+
+	if (!number) {
+		close_now(instance);
+		return;
+	}
+	struct leave *leave = memory_new(sizeof(*leave));
+	leave->number = number;
+	leave->instance = instance;
+	uv_timer_init(pool_mount(instance->pool)->loop, &leave->timer);
+	leave->timer.data = leave;
+	uv_timer_start(&leave->timer, leave_now, LEAVE_MS, 0);
+	instance->leave = leave;
+}
+
 /* The shim, for sending. */
 struct shim *instance_shim(struct instance *instance)
 {
@@ -450,6 +498,28 @@ struct shim *instance_shim(struct instance *instance)
 void instance_files_changed(struct instance *instance)
 {
 	guestfs_doubt(instance->guestfs);
+}
+
+/* Keeps the text; a storm of errors is one event each second. */
+void instance_files_failed(struct instance *instance, const char *path, int error)
+{
+	free(instance->files_error);
+	instance->files_error = memory_format("files/%s: %s, after it was answered", path, strerror(-error));
+	instance->files_errors++;
+	if (instance->files_told && uv_hrtime() - instance->files_told < FILES_TOLD_NS)
+		return;
+	instance->files_told = uv_hrtime();
+	event(instance, "files", "failed", instance->files_error);
+	control_changed(&instance->object);
+}
+
+/* Runs that waited for them may start, and the instance go. */
+void instance_files_settled(struct instance *instance, uint64_t oldest)
+{
+	if (instance->shim)
+		shim_settled(instance->shim, oldest);
+	if (instance->leave && oldest > instance->leave->number)
+		uv_timer_start(&instance->leave->timer, leave_now, 0, 0);
 }
 
 /* Counts. */

@@ -50,6 +50,10 @@ struct instance {
 	struct guestfs *guestfs;
 	struct forward_set *forwards[FORWARD_DIRECTIONS]; /* NULL: removed */
 	uint64_t next_forward;		/* in the protocol */
+	char *files_error;		/* what failed last after it was answered; NULL: nothing did */
+	unsigned files_errors;		/* how many did */
+	uint64_t files_told;		/* ns: when the last event said so */
+	struct leave *leave;		/* its name is gone, and it waits for what was answered; NULL: not */
 	char *refusal;			/* the last forward that was refused, and why; NULL: none */
 	struct settings settings;	/* what its new runs start from */
 	struct run_list leaving;	/* forgotten, but somebody still gets a transcript */
@@ -93,6 +97,9 @@ uint64_t instance_next_forward(struct instance *instance);
 /* A forward of that directory and name was refused, for `error`; why is NULL where it was not. */
 void instance_refused(struct instance *instance, const char *directory, const char *name,
 	const char *why);
+/* What was answered ahead below files/ (guestahead.h): path failed; those before the number `oldest` have ended. */
+void instance_files_failed(struct instance *instance, const char *path, int error);
+void instance_files_settled(struct instance *instance, uint64_t oldest);
 /* A command ran: names and attributes below files/ may have changed. */
 void instance_files_changed(struct instance *instance);
 struct shim *instance_shim(struct instance *instance);

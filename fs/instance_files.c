@@ -56,6 +56,7 @@ static void error_show(struct object *object, struct text *text)
 
 	show_reason(instance->error, text);
 	show_reason(instance->refusal, text);
+	show_reason(instance->files_error, text);
 	for (int i = 0; i < FORWARD_DIRECTIONS; i++)
 		forward_set_errors(instance->forwards[i], text);
 }
@@ -102,6 +103,7 @@ static void status_show(struct object *object, struct text *text)
 	text_printf(text, "console_bytes_dropped %llu\n",
 		(unsigned long long)instance->console.stream.start);
 	text_printf(text, "crashes %u\nquiet %d\n", instance->crash_count, instance->quiet);
+	text_printf(text, "files_errors %u\n", instance->files_errors);
 	for (int i = 0; i < FORWARD_DIRECTIONS; i++)
 		forward_set_status(instance->forwards[i], text);
 	text_append(text, instance->status.data, instance->status.size);

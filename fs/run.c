@@ -183,6 +183,8 @@ void run_submit(struct run *run, const void *text, size_t size)
 
 	text_append(&run->command, text, size);
 	run->submitted = true;
+	if (guestfs_ahead(run->instance->guestfs))
+		shim_hold(shim, guestfs_ahead(run->instance->guestfs));
 	if (has_setup(run)) {
 		settings_frame(&run->settings, run->named, &setup);
 		shim_send(shim, FRAME_RUN_SETUP, run->id, setup.data, setup.size);

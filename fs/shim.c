@@ -28,6 +28,15 @@
 /* What a shim says when it has no terminal of ours. */
 #define STDERR_FILE "shim.stderr"
 
+/* A frame that waits. */
+struct held_frame {
+	TAILQ_ENTRY(held_frame) entry;
+	uint64_t number, id;
+	enum frame_type type;
+	size_t size;
+	char data[];
+};
+
 struct shim {
 	struct mount *mount;
 	struct instance *instance;
@@ -44,6 +53,8 @@ struct shim {
 	bool died;			/* it ended without being asked; events->died was called */
 	bool stopping;
 	bool ended;			/* it was reaped while stopping */
+	uint64_t hold;			/* what frames of runs wait for; 0: nothing */
+	TAILQ_HEAD(, held_frame) held;
 	int left;			/* handles of libuv that are still closing */
 };
 
@@ -260,6 +271,7 @@ int shim_new(struct mount *mount, struct instance *instance, const struct shim_e
 	char name[16];
 
 	*shim = (struct shim){ .mount = mount, .instance = instance, .events = events };
+	TAILQ_INIT(&shim->held);
 	shim->id = mount->next_id++;
 	instance_full_name(instance, shim->name, sizeof(shim->name));
 	snprintf(name, sizeof(name), "%u", shim->id);
@@ -303,11 +315,69 @@ void shim_send(struct shim *shim, enum frame_type type, uint64_t id, const void 
 	shim_send_parts(shim, type, id, &part, 1);
 }
 
+/* Whether a frame is about a run. */
+static bool is_of_run(enum frame_type type)
+{
+	static const enum frame_type types[] = { FRAME_RUN_SETUP, FRAME_RUN, FRAME_RUN_INPUT,
+		FRAME_RUN_EOF, FRAME_RUN_STOP, FRAME_RUN_SIGNAL, FRAME_RUN_RESIZE, FRAME_RUN_KEEP,
+		FRAME_RUN_FORGET };
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
+		if (types[i] == type)
+			return true;
+	return false;
+}
+
+/* Keeps a frame. */
+static void hold_frame(struct shim *shim, enum frame_type type, uint64_t id,
+	const struct iovec *parts, int count)
+{
+	size_t size = 0;
+
+	for (int i = 0; i < count; i++)
+		size += parts[i].iov_len;
+	struct held_frame *frame = memory_new(sizeof(*frame) + size);
+	frame->number = shim->hold;
+	frame->type = type;
+	frame->id = id;
+	for (int i = 0; i < count; i++) {
+		if (parts[i].iov_len)
+			memcpy(frame->data + frame->size, parts[i].iov_base, parts[i].iov_len);
+		frame->size += parts[i].iov_len;
+	}
+	TAILQ_INSERT_TAIL(&shim->held, frame, entry);
+}
+
+/* Frames of runs wait from now on. */
+void shim_hold(struct shim *shim, uint64_t number)
+{
+	shim->hold = number;
+}
+
+/* Sends what does not have to wait any more. */
+void shim_settled(struct shim *shim, uint64_t oldest)
+{
+	struct held_frame *frame;
+
+	while ((frame = TAILQ_FIRST(&shim->held)) && frame->number < oldest) {
+		struct iovec part = { frame->data, frame->size };
+
+		TAILQ_REMOVE(&shim->held, frame, entry);
+		if (shim->link)
+			frame_link_send(shim->link, frame->type, frame->id, &part, 1);
+		free(frame);
+	}
+	if (!frame)
+		shim->hold = 0;
+}
+
 /* Sends one frame. A shim that does not read is noticed by the link, which then closes. */
 void shim_send_parts(struct shim *shim, enum frame_type type, uint64_t id,
 	const struct iovec *parts, int count)
 {
-	if (shim->link)
+	if (shim->hold && is_of_run(type))
+		hold_frame(shim, type, id, parts, count);
+	else if (shim->link)
 		frame_link_send(shim->link, type, id, parts, count);
 }
 
@@ -325,6 +395,7 @@ static void uv_closed(uv_handle_t *handle)
 
 	if (--shim->left > 0)
 		return;
+	shim_settled(shim, UINT64_MAX);
 	close(shim->directory);
 	shim->events->gone(shim->instance);
 	free(shim);

@@ -46,6 +46,11 @@ void shim_send_parts(struct shim *shim, enum frame_type type, uint64_t id,
 	const struct iovec *parts, int count);
 size_t shim_queued(const struct shim *shim);
 
+/* A run is about to be sent that has to wait until shim_settled tells of a number above this one: frames of runs, from
+ * now on, are kept in order until then. */
+void shim_hold(struct shim *shim, uint64_t number);
+void shim_settled(struct shim *shim, uint64_t oldest);
+
 /* Ends the machine and the process, killing it after a while, and removes the directory; gone
  * follows. */
 void shim_stop(struct shim *shim);

@@ -24,7 +24,8 @@
 
 enum file_op {
 	FILE_GETATTR,	/* path, or handle when not 0 -> attr */
-	FILE_SETATTR,	/* path, or handle when not 0; attr where attr.valid says -> attr (after) */
+	FILE_SETATTR,	/* path, or handle when not 0; attr where attr.valid says -> attr (after); count: 1
+			   where that was one step, in order with other requests */
 	FILE_READLINK,	/* path -> data: the target, already contained in files/ */
 	FILE_SYMLINK,	/* path; path2: the target's text, any bytes but NUL -> attr */
 	FILE_LINK,	/* path: existing, path2: new -> attr */

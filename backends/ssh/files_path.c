@@ -65,6 +65,7 @@ static void finish_setattr(struct job *job)
 	if (S_ISLNK(job->look.mode))
 		return job_end(job, -EOPNOTSUPP, NULL, 0);
 	job->finish = finish_changed;
+	job->reply.count = 0;
 	setattr_follow(job);
 }
 
@@ -107,9 +108,11 @@ int path_setattr(struct job *job)
 		return setattr_handle(job);
 	if (attr->valid & FILE_ATTR_SIZE) {
 		job->finish = job_finish_look;
+		job->reply.count = 1;
 		setattr_follow(job);
 	} else if (sftp->extensions & SFTP_LSETSTAT) {
 		job->finish = finish_setattr;
+		job->reply.count = 1;
 		struct text *out = sftp_begin_extended(sftp, "lsetstat@openssh.com",
 			job_take_status, job);
 

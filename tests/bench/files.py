@@ -5,7 +5,8 @@ with the cipher aes128-gcm, in one run, on one sshd on loopback, in alternation.
 put there by the server's side and has a name that nobody has seen, so that nothing is cached.
 Printed are medians in seconds, and the time of sshfs divided by ours: above 1, poolfs takes less.
 
-usage: files.py [--build DIRECTORY] [--rounds N] [--rows WORD,WORD] [--delay MILLISECONDS] ...
+usage: files.py [--build DIRECTORY] [--rounds N] [--rows WORD,WORD] [--delay MILLISECONDS]
+                [--mode strict|eager] ...
 """
 import contextlib
 import os
@@ -216,7 +217,7 @@ def table(works, options):
 
 def main():
     options = peers.arguments("Work on files against sshfs.", rounds=5, rows=",".join(ROWS), delay=0,
-                              mebibytes=256, reads=2000, files=2000, listed=5000, tree=200)
+                              mode="strict", mebibytes=256, reads=2000, files=2000, listed=5000, tree=200)
     sshd = peers.server("MaxSessions 10")
     with contextlib.ExitStack() as stack:
         stack.callback(sshd.stop)
@@ -225,7 +226,7 @@ def main():
         stack.callback(shutil.rmtree, home)
         if options.delay:
             stack.callback(peers.Delay(sshd, options.delay / 2).close)
-        open_peers = [peers.Poolfs(sshd, files=home)]
+        open_peers = [peers.Poolfs(sshd, files=home, files_mode=options.mode)]
         stack.callback(open_peers[0].close)
         for more in ((), ("-o", "Ciphers=aes128-gcm@openssh.com")):
             open_peers.append(peers.Sshfs(sshd, home, *more))

@@ -99,16 +99,20 @@ class Plain(PlainServer, guestfiles.FilesTest):
         self.assertEqual(os.listdir(self.there), [])
 
 
-class Model(PlainServer, test_files_model.Operations, guestfiles.FilesTest):
+class PlainOperations(test_files_model.Operations):
     """Random operations, but for hard links, and times, which links cannot have."""
-
-    count = 1200
 
     def by_path(self, random):
         while True:
             found = super().by_path(random)
             if found[0] not in (test_files_model.link, test_files_model.touch):
                 return found
+
+
+class Model(PlainServer, PlainOperations, guestfiles.FilesTest):
+    """Those, on such a server."""
+
+    count = 1200
 
 
 if __name__ == "__main__":
