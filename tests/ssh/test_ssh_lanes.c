@@ -113,7 +113,7 @@ static void test_endless_ones(void **state)
 	need_lanes();
 	fixture_open(&fixture, NULL, NULL);
 	for (unsigned i = 0; i < 10; i++)
-		run_start(&fixture, "exec sleep 1000", &endless[i]);
+		run_start(&fixture, "exec sleep 60", &endless[i]);
 	run(&fixture, "echo x", &result);
 	assert_string_equal(result.out.data, "x\n");
 	result_done(&result);
@@ -136,9 +136,9 @@ static void test_lane_that_breaks(void **state)
 
 	need_lanes();
 	fixture_open(&fixture, NULL, NULL);
-	run_start(&fixture, "echo x; exec sleep 1000", &other);
+	run_start(&fixture, "echo x; exec sleep 60", &other);
 	await_that(&fixture, has_lines, &lines);
-	run_start(&fixture, "kill -KILL $PPID; exec sleep 1000", &broken);
+	run_start(&fixture, "kill -KILL $PPID; exec sleep 60", &broken);
 	await(&fixture, &broken.ended);
 	assert_int_equal(broken.state, RUN_LOST);
 	assert_int_equal(broken.status, 255);
@@ -165,7 +165,7 @@ static void test_given_up(void **state)
 	for (unsigned i = 0; i < 20; i++) {
 		struct lines lines = { &given[i], 1 };
 
-		run_start(&fixture, "echo x; exec sleep 1000", &given[i]);
+		run_start(&fixture, "echo x; exec sleep 60", &given[i]);
 		await_that(&fixture, has_lines, &lines);
 		ssh_transport.run_abandon(given[i].run);
 		run_start(&fixture, "echo y", &result);
@@ -189,10 +189,10 @@ static void test_end_of_all(void **state)
 
 	need_lanes();
 	fixture_open(&fixture, NULL, NULL);
-	run_start(&fixture, "echo x; exec sleep 1000", &result);
+	run_start(&fixture, "echo x; exec sleep 60", &result);
 	await_that(&fixture, has_lines, &lines);
 	for (unsigned i = 0; i < 3; i++)
-		run_start(&fixture, "exec sleep 1000", &queued[i]);
+		run_start(&fixture, "exec sleep 60", &queued[i]);
 	ssh_transport.disconnect(fixture.transport);
 	await(&fixture, &result.ended);
 	assert_int_equal(result.state, RUN_LOST);
@@ -222,7 +222,7 @@ static void test_no_lane(void **state)
 	run(&fixture, "true", &result);
 	result_done(&result);
 	server_stop(&fixture);
-	run(&fixture, "kill -KILL $PPID; exec sleep 1000", &result);
+	run(&fixture, "kill -KILL $PPID; exec sleep 60", &result);
 	assert_int_equal(result.state, RUN_LOST);
 	result_done(&result);
 	run(&fixture, "echo x; exit 6", &result);
@@ -244,7 +244,7 @@ static void test_freed(void **state)
 	need_lanes();
 	fixture_open(&fixture, NULL, NULL);
 	for (unsigned i = 0; i < 30; i++)
-		run_start(&fixture, "echo x; exec sleep 1000", &results[i]);
+		run_start(&fixture, "echo x; exec sleep 60", &results[i]);
 	run(&fixture, "exit 7", &result);
 	ssh_transport.free(fixture.transport);
 	fixture.transport = NULL;
