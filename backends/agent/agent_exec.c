@@ -2,7 +2,6 @@
 #include "backends/agent/agent.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,18 +9,7 @@
 #include <unistd.h>
 
 #include "backends/base/memory.h"
-
-/* The loop's masks and ignored signals would survive exec. */
-static void reset_signals(void)
-{
-	sigset_t none;
-
-	for (int signal = 1; signal < NSIG; signal++)
-		if (signal != SIGKILL && signal != SIGSTOP)
-			sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-}
+#include "backends/base/signals.h"
 
 /* Sets variables from lines. */
 static void set_lines(const char *lines, size_t size)
@@ -62,7 +50,7 @@ int agent_exec(const struct agent *agent, const char *const *words, const char *
 {
 	set_environment(agent);
 	set_lines(more, size);
-	reset_signals();
+	signals_reset();
 	execvp(words[0], (char *const *)words);
 	fprintf(stderr, "%s: %s\n", words[0], strerror(errno));
 	return errno == ENOENT ? 127 : 126;

@@ -14,6 +14,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "backends/base/signals.h"
+
 /* Descriptors that a program may keep are below; nobody hands over more. */
 #define KEEP_MAX 64
 
@@ -32,18 +34,6 @@ static int die_with(pid_t parent)
 	if (parent > 0 && getppid() != parent)
 		return failed("the process that wanted this program has ended", ESRCH);
 	return 0;
-}
-
-/* Undoes what the parent's loop and libraries set: masks and ignored signals survive exec. */
-static void reset_signals(void)
-{
-	sigset_t none;
-
-	for (int signal = 1; signal < NSIG; signal++)
-		if (signal != SIGKILL && signal != SIGSTOP)
-			sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 /* Closes first..last, by walking /proc where the kernel (before 5.9) has no close_range. */
@@ -115,7 +105,7 @@ int launch_main(int argc, char **argv)
 	int result = die_with(parent);
 	if (result)
 		return result;
-	reset_signals();
+	signals_reset();
 	close_descriptors(keep);
 	execvp(argv[next], argv + next);
 	return failed(argv[next], errno);
