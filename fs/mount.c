@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include "backends/base/log.h"
 #include "backends/base/memory.h"
@@ -71,16 +72,12 @@ static void status_show(struct object *object, struct text *text)
 static void json_show(struct object *object, struct text *text)
 {
 	struct mount *mount = mount_of(object);
-	struct timespec now;
 	json_t *pools = json_array();
 
 	for (size_t i = 0; i < mount->pool_count; i++)
 		json_array_append_new(pools, pool_json(mount->pools[i]));
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	double uptime = (double)(now.tv_sec - mount->began.tv_sec) +
-			(double)(now.tv_nsec - mount->began.tv_nsec) / 1e9;
-	json_t *root = json_pack("{s:s, s:f, s:o}", "version", POOLFS_VERSION, "uptime_seconds", uptime,
-		"pools", pools);
+	json_t *root = json_pack("{s:s, s:f, s:o}", "version", POOLFS_VERSION, "uptime_seconds",
+		(double)(uv_hrtime() - mount->began) / 1e9, "pools", pools);
 	char *dump = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
 	text_printf(text, "%s\n", dump);
 	free(dump);
@@ -166,7 +163,7 @@ struct mount *mount_new(const struct mount *plan)
 	object_init(&mount->object, OBJECT_MOUNT, mount_free_object);
 	stream_init_memory(&mount->events, EVENTS_LIMIT);
 	clock_gettime(CLOCK_REALTIME, &mount->started);
-	clock_gettime(CLOCK_MONOTONIC, &mount->began);
+	mount->began = uv_hrtime();
 	mount->pool_count = mount->config->pool_count;
 	mount->pools = memory_new(mount->pool_count * sizeof(*mount->pools));
 	for (size_t i = 0; i < mount->pool_count; i++)

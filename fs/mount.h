@@ -31,7 +31,7 @@ struct mount {
 	void (*idle)(struct mount *mount); /* called when the last one ends; may be NULL */
 	uint32_t next_id;		/* of the next instance's directory */
 	struct timespec started;	/* of the wall clock */
-	struct timespec began;		/* of the monotonic clock */
+	uint64_t began;			/* ns of the monotonic clock */
 };
 
 extern const struct directory mount_directory;
