@@ -54,13 +54,7 @@ class OneContainer(ContainerTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        try:
-            cls.instance = cls.mount.path / "box/a"
-            cls.instance.mkdir()
-            read(cls.instance / "ready")
-        except BaseException:
-            cls.tearDownClass()
-            raise
+        cls.instance = cls.make("box")
 
 
 def children(pid):

@@ -24,13 +24,7 @@ class FilesTest(harness.SshTest):
     def setUpClass(cls):
         os.umask(0o022)
         super().setUpClass()
-        try:
-            cls.instance = cls.mount.path / "host/a"
-            cls.instance.mkdir()
-            read(cls.instance / "ready")
-        except BaseException:
-            cls.tearDownClass()
-            raise
+        cls.instance = cls.make("host")
 
     def setUp(self):
         name = self._testMethodName

@@ -276,6 +276,15 @@ def qemu_pool(name="linux", **keys):
     return f"[pool {name}]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items())
 
 
+def booted(instance):
+    """Waits for the end of a boot, which must be a good one; returns the instance."""
+    try:
+        read(instance / "ready")
+    except OSError as error:
+        raise AssertionError(f"{error}: " + text(instance / "error")) from None
+    return instance
+
+
 class MountTest(unittest.TestCase):
     """One daemon for all tests of a class. Subclasses give `pools`, the configuration, by configure()."""
 
@@ -305,17 +314,23 @@ class MountTest(unittest.TestCase):
                 shutil.rmtree(cls.sshd.directory, ignore_errors=True)
                 cls.sshd = None
 
+    @classmethod
+    def make(cls, pool):
+        """Makes the instance of a class, from its setUpClass; waits until it is ready."""
+        path = cls.mount.path / pool / "a"
+        try:
+            path.mkdir()
+            return booted(path)
+        except BaseException:
+            cls.tearDownClass()
+            raise
+
     def new(self, pool, name="a", ready=True):
         """Makes an instance that goes with the test; waits until it is ready."""
         path = self.mount.path / pool / name
         path.mkdir()
         self.addCleanup(self.drop, path)
-        if ready:
-            try:
-                read(path / "ready")
-            except OSError as error:
-                raise AssertionError(f"{error}: " + text(path / "error")) from None
-        return path
+        return booted(path) if ready else path
 
     @staticmethod
     def drop(path):

@@ -115,7 +115,7 @@ class HostRuns(RunTools, harness.SshTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.instance = make(cls, "host")
+        cls.instance = cls.make("host")
 
     def processes(self, argument):
         return local_processes(argument)
@@ -129,22 +129,10 @@ class GuestRuns(RunTools, harness.GuestTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.instance = make(cls, "linux")
+        cls.instance = cls.make("linux")
 
     def processes(self, argument):
         """The pids in the guest. The brackets keep the search from finding itself."""
         output, _ = self.run_in(self.instance, f"grep -ls '{argument[:-1]}[{argument[-1]}]' "
                                                "/proc/[0-9]*/cmdline")
         return output.decode().split()
-
-
-def make(cls, pool):
-    """The instance of a class."""
-    path = cls.mount.path / pool / "a"
-    try:
-        path.mkdir()
-        read(path / "ready")
-    except BaseException:
-        cls.tearDownClass()
-        raise
-    return path

@@ -163,12 +163,7 @@ class Machines(harness.GuestTest):
             raise
 
     def machine(self, pool):
-        instance = self.mount.path / pool / "shared"
-        try:
-            read(instance / "ready")
-        except OSError as error:
-            raise AssertionError(f"{error}: {text(instance / 'error')}") from None
-        return instance
+        return harness.booted(self.mount.path / pool / "shared")
 
     def try_disk(self, pool):
         instance = self.machine(pool)

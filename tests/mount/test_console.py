@@ -34,12 +34,7 @@ class Console(harness.GuestTest):
             raise
 
     def machine(self, pool):
-        instance = self.mount.path / pool / "a"
-        try:
-            read(instance / "ready")
-        except OSError as error:
-            raise AssertionError(f"{error}: {text(instance / 'error')}") from None
-        return instance
+        return harness.booted(self.mount.path / pool / "a")
 
     def print_bytes(self, instance, data):
         """Makes the guest write exact bytes to its console; returns what came between two marks."""

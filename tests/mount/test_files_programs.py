@@ -203,13 +203,7 @@ class InGuest(Programs, harness.GuestTest):
     def setUpClass(cls):
         os.umask(0o022)
         super().setUpClass()
-        try:
-            cls.instance = cls.mount.path / "linux/a"
-            cls.instance.mkdir()
-            read(cls.instance / "ready")
-        except BaseException:
-            cls.tearDownClass()
-            raise
+        cls.instance = cls.make("linux")
 
     def setUp(self):
         super().setUp()

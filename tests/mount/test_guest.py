@@ -54,12 +54,7 @@ class Guests(harness.GuestTest):
 
     def ready(self, name):
         """A machine that booted well."""
-        instance = self.pool / name
-        try:
-            read(instance / "ready")
-        except OSError as error:
-            raise AssertionError(f"{error}: {text(instance / 'error')}") from None
-        return instance
+        return harness.booted(self.pool / name)
 
     def begin(self, instance, command):
         """Starts a command that does not end by itself, and waits until it runs."""

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import tempfile
 
 import harness
 from harness import sh
@@ -36,14 +37,14 @@ class Page(harness.GuestTest):
     def configure(cls):
         harness.need_guest()
         pool = lambda name, **keys: harness.qemu_pool(name, memory="128M", **keys)
-        cls.keys = harness.tempfile.TemporaryDirectory(prefix="poolfs-test.")
-        cls.addClassCleanup(cls.keys.cleanup)
-        sh(f"ssh-keygen -q -t ed25519 -N '' -f {cls.keys.name}/other")
+        directory = tempfile.TemporaryDirectory(prefix="poolfs-test.")
+        cls.addClassCleanup(directory.cleanup)
+        sh(f"ssh-keygen -q -t ed25519 -N '' -f {directory.name}/other")
         # Where there is nothing to boot from, the kernel says that it has no root.
         rootless = pool("rootless").replace(f"initrd = {harness.GUEST}/initrd.img\n", "")
         return (pool("linux") + rootless + pool("full", count=1) + pool("hasty", boot_timeout=1) +
                 pool("device", arguments="-device no-such-device") +
-                pool("stranger", ssh_key=f"{cls.keys.name}/other"))
+                pool("stranger", ssh_key=f"{directory.name}/other"))
 
     def test_every_step(self):
         top = self.mount.path
@@ -53,8 +54,8 @@ class Page(harness.GuestTest):
         count = 0
         for title, steps in sections():
             # One shell for a section, so that $? is that of the step before.
-            marked = "".join(f"{command}\nstatus=$?; printf '\\n=%d=\\n'; (exit $status)\n"
-                             for command, _ in steps).replace("%d", "end")
+            marked = "".join(f"{command}\nstatus=$?; printf '\\n=end=\\n'; (exit $status)\n"
+                             for command, _ in steps)
             done = subprocess.run(["sh", "-c", f"exec 2>&1\n{marked}".replace("bad.ini", "../bad.ini")],
                                   cwd=top, env=environment, stdout=subprocess.PIPE, text=True,
                                   errors="replace", timeout=150)

@@ -1,142 +1,34 @@
 /* SPDX-License-Identifier: MIT */
 /* How commands are collected from what programs write, on a real tree whose shim is a record. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-#include <uv.h>
-#include <cmocka.h>
+#include "tests/unit/alone.h"
 
-#include "backends/base/log.h"
-#include "backends/base/memory.h"
-#include "backends/base/values.h"
-#include "backends/kinds.h"
-#include "fs/instance.h"
-#include "fs/mount.h"
-#include "fs/tree.h"
-#include "tests/unit/record.h"
+static uint64_t instance_node, cmd;
+static unsigned stops, forgets;
 
-/* The shim that the tree talks to: it keeps the frames' texts, each ended by "|". */
-struct shim {
-	const struct shim_events *events;
-	struct instance *instance;
-	struct text commands;
-	unsigned stops, forgets;
-	int directory;
-};
-
-static struct shim *the_shim;
-
-int shim_new(struct mount *mount, struct instance *instance, const struct shim_events *events,
-	struct shim **shim, int *directory)
+/* Keeps the commands, each ended by "|". */
+static void shim_told(struct shim *shim, enum frame_type type, const void *data, size_t size)
 {
-	the_shim = *shim = memory_new(sizeof(**shim));
-	the_shim->events = events;
-	the_shim->instance = instance;
-	*directory = the_shim->directory = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return 0;
-}
-
-void shim_start(struct shim *shim)
-{
-}
-
-void shim_send(struct shim *shim, enum frame_type type, uint64_t id, const void *data, size_t size)
-{
-	shim->stops += type == FRAME_RUN_STOP;
-	shim->forgets += type == FRAME_RUN_FORGET;
+	stops += type == FRAME_RUN_STOP;
+	forgets += type == FRAME_RUN_FORGET;
 	if (type != FRAME_RUN)
 		return;
-	text_append(&shim->commands, data, size);
-	text_append(&shim->commands, "|", 1);
-}
-
-void shim_send_parts(struct shim *shim, enum frame_type type, uint64_t id,
-	const struct iovec *parts, int count)
-{
-}
-
-void shim_hold(struct shim *shim, uint64_t number)
-{
-}
-
-void shim_settled(struct shim *shim, uint64_t oldest)
-{
-}
-
-size_t shim_queued(const struct shim *shim)
-{
-	return 0;
-}
-
-void shim_stop(struct shim *shim)
-{
-	shim->events->gone(shim->instance);
-	close(shim->directory);
-	text_done(&shim->commands);
-	free(shim);
-}
-
-/* What a test works with. */
-static uv_loop_t loop;
-static struct mount *mount;
-static struct config config;
-static struct config_pool pool_section;
-static const struct poolfs_key *const no_tables[] = { NULL };
-static const struct poolfs_kind kind = { .name = "test", .tables = no_tables };
-static const struct poolfs_key **tables;
-static uint64_t instance_node, cmd;
-
-/* Looks a name up, which must be there. */
-static uint64_t look(uint64_t parent, const char *name)
-{
-	struct record record;
-
-	tree_lookup(record_new(&record), parent, name);
-	assert_int_equal(record.replies, 1);
-	assert_int_equal(record.error, 0);
-	return record.entry.node;
+	text_append(&shim->told, data, size);
+	text_append(&shim->told, "|", 1);
 }
 
 static int set_up(void **state)
 {
-	struct mount plan = { .loop = &loop, .config = &config, .mount_point = "/mnt" };
-	struct poolfs_err err;
-	struct record record;
+	static const struct setting settings[] = { { "queue_limit", "3" }, { "runs_kept", "2" }, { 0 } };
 
-	log_open(false, LOG_LEVEL_ERROR);
-	uv_loop_init(&loop);
-	tables = kinds_tables(&kind);
-	pool_section = (struct config_pool){ .name = (char *)"web", .kind = &kind };
-	pool_section.values = values_new(tables);
-	assert_int_equal(values_set(pool_section.values, "queue_limit", "3", "/", &err), 0);
-	assert_int_equal(values_set(pool_section.values, "runs_kept", "2", "/", &err), 0);
-	values_defaults(pool_section.values, "/");
-	config = (struct config){ .pools = &pool_section, .pool_count = 1 };
-	mount = mount_new(&plan);
-	tree_mkdir(record_new(&record), look(1, "web"), "a", 0777);
-	assert_int_equal(record.error, 0);
-	instance_node = record.entry.node;
+	stops = forgets = 0;
+	instance_node = alone_set_up(settings);
 	cmd = look(instance_node, "cmd");
 	return 0;
 }
 
 static int tear_down(void **state)
 {
-	mount_stop(mount);
-	tree_close_all();
-	mount_free(mount);
-	object_table_free();
-	values_free(pool_section.values);
-	free(tables);
-	uv_run(&loop, UV_RUN_DEFAULT);
-	return uv_loop_close(&loop);
+	return alone_tear_down();
 }
 
 static struct handle *open_file(uint64_t node, int flags)
@@ -192,7 +84,7 @@ static void expect(struct handle *handle, uint64_t offset, const char *text)
 
 static void expect_commands(const char *text)
 {
-	assert_string_equal(the_shim->commands.data ? the_shim->commands.data : "", text);
+	assert_string_equal(the_shim->told.data ? the_shim->told.data : "", text);
 }
 
 static void end_run(uint64_t id)
@@ -342,7 +234,7 @@ static void a_named_run_starts_once(void **state)
 	release(handle);
 	tree_rmdir(record_new(&record), runs, "build");
 	assert_int_equal(record.error, 0);
-	assert_int_equal(the_shim->forgets, 1);
+	assert_int_equal(forgets, 1);
 }
 
 static void old_runs_are_forgotten(void **state)

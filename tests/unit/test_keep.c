@@ -1,54 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* What the daemon tells the shim of the readers of a run's output. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-#include <uv.h>
-#include <cmocka.h>
+#include "tests/unit/alone.h"
 
-#include "backends/base/log.h"
-#include "backends/base/memory.h"
-#include "backends/base/values.h"
-#include "backends/kinds.h"
 #include "backends/protocol/spool.h"
-#include "fs/instance.h"
-#include "fs/mount.h"
-#include "fs/tree.h"
-#include "tests/unit/record.h"
 
-/* The shim that the tree talks to: it keeps what it is told of readers, "KIND OFFSET" each. */
-struct shim {
-	const struct shim_events *events;
-	struct instance *instance;
-	struct text kept;
-	int directory;
-};
-
-static struct shim *the_shim;
 static char directory[] = "/tmp/test_keep.XXXXXX";
+static uint64_t node;
+static struct run *run;
 
-int shim_new(struct mount *mount, struct instance *instance, const struct shim_events *events,
-	struct shim **shim, int *out)
-{
-	the_shim = *shim = memory_new(sizeof(**shim));
-	the_shim->events = events;
-	the_shim->instance = instance;
-	*out = the_shim->directory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return 0;
-}
-
-void shim_start(struct shim *shim)
-{
-}
-
-void shim_send(struct shim *shim, enum frame_type type, uint64_t id, const void *data, size_t size)
+/* Keeps what it is told of readers, "KIND OFFSET" each. */
+static void shim_told(struct shim *shim, enum frame_type type, const void *data, size_t size)
 {
 	static const char *const names[SPOOL_KINDS] = { [SPOOL_OUTPUT] = "output",
 		[SPOOL_STDOUT] = "stdout", [SPOOL_STDERR] = "stderr",
@@ -60,81 +21,20 @@ void shim_send(struct shim *shim, enum frame_type type, uint64_t id, const void 
 	assert_int_equal(size, sizeof(*keep));
 	assert_true(keep->kind < SPOOL_KINDS && names[keep->kind]);
 	if (keep->offset == PROTOCOL_KEEP_NONE)
-		text_printf(&shim->kept, "%s -, ", names[keep->kind]);
+		text_printf(&shim->told, "%s -, ", names[keep->kind]);
 	else
-		text_printf(&shim->kept, "%s %u, ", names[keep->kind], (unsigned)keep->offset);
-}
-
-void shim_send_parts(struct shim *shim, enum frame_type type, uint64_t id,
-	const struct iovec *parts, int count)
-{
-}
-
-void shim_hold(struct shim *shim, uint64_t number)
-{
-}
-
-void shim_settled(struct shim *shim, uint64_t oldest)
-{
-}
-
-size_t shim_queued(const struct shim *shim)
-{
-	return 0;
-}
-
-void shim_stop(struct shim *shim)
-{
-	shim->events->gone(shim->instance);
-	close(shim->directory);
-	text_done(&shim->kept);
-	free(shim);
-}
-
-/* What a test works with: an instance with one run, `x`, of which at most 64 KiB are kept. */
-static uv_loop_t loop;
-static struct mount *mount;
-static struct config config;
-static struct config_pool pool_section;
-static const struct poolfs_key *const no_tables[] = { NULL };
-static const struct poolfs_kind kind = { .name = "test", .tables = no_tables };
-static const struct poolfs_key **tables;
-static uint64_t node;
-static struct run *run;
-
-/* Looks a name up, which must be there. */
-static uint64_t look(uint64_t parent, const char *name)
-{
-	struct record record;
-
-	tree_lookup(record_new(&record), parent, name);
-	assert_int_equal(record.replies, 1);
-	assert_int_equal(record.error, 0);
-	return record.entry.node;
+		text_printf(&shim->told, "%s %u, ", names[keep->kind], (unsigned)keep->offset);
 }
 
 static int set_up(void **state)
 {
-	struct mount plan = { .loop = &loop, .config = &config, .mount_point = "/mnt" };
-	struct poolfs_err err;
-	struct record record;
+	static const struct setting settings[] = { { "output_limit", "64K" }, { 0 } };
 
-	log_open(false, LOG_LEVEL_ERROR);
-	uv_loop_init(&loop);
 	strcpy(directory + sizeof(directory) - 7, "XXXXXX");
 	assert_non_null(mkdtemp(directory));
-	tables = kinds_tables(&kind);
-	pool_section = (struct config_pool){ .name = (char *)"web", .kind = &kind };
-	pool_section.values = values_new(tables);
-	assert_int_equal(values_set(pool_section.values, "output_limit", "64K", "/", &err), 0);
-	values_defaults(pool_section.values, "/");
-	config = (struct config){ .pools = &pool_section, .pool_count = 1 };
-	mount = mount_new(&plan);
-	tree_mkdir(record_new(&record), look(1, "web"), "a", 0777);
-	assert_int_equal(record.error, 0);
-	tree_mkdir(record_new(&record), look(record.entry.node, "runs"), "x", 0777);
-	assert_int_equal(record.error, 0);
-	node = record.entry.node;
+	shim_directory = directory;
+	/* At most 64 KiB of the run's output are kept. */
+	node = make(look(alone_set_up(settings), "runs"), "x");
 	run = TAILQ_FIRST(&the_shim->instance->runs);
 	return 0;
 }
@@ -142,17 +42,11 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	char command[64];
+	int result = alone_tear_down();
 
-	mount_stop(mount);
-	tree_close_all();
-	mount_free(mount);
-	object_table_free();
-	values_free(pool_section.values);
-	free(tables);
-	uv_run(&loop, UV_RUN_DEFAULT);
 	snprintf(command, sizeof(command), "rm -r %s", directory);
 	assert_int_equal(system(command), 0);
-	return uv_loop_close(&loop);
+	return result;
 }
 
 static struct handle *open_file(const char *name)
@@ -187,8 +81,8 @@ static void read_file(struct handle *handle, uint64_t offset, size_t size)
 /* The shim was told this since the last look. */
 static void told(const char *expected)
 {
-	assert_string_equal(the_shim->kept.data ? the_shim->kept.data : "", expected);
-	text_done(&the_shim->kept);
+	assert_string_equal(the_shim->told.data ? the_shim->told.data : "", expected);
+	text_done(&the_shim->told);
 }
 
 /* Its notice of a spool, whose file is made with that many bytes. */
