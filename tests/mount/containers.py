@@ -14,7 +14,7 @@ import tempfile
 import unittest
 
 import harness
-from harness import read, text, value
+from harness import text, value
 
 USER = 65534
 
