@@ -26,12 +26,16 @@ class CrashTest(harness.GuestTest):
         wait_for(lambda: text(instance / "state") == "crashed\n", "state crashed")
 
     def begin(self, instance, command):
-        """Starts a command and waits until it runs; it goes on when files/go is there."""
-        write(instance / "cmd", f"echo begun; until [ -e go ]; do sleep 0.1; done; {command}")
-        run = instance / os.readlink(instance / "last")
+        """Starts a command and waits until it runs.
+
+        It goes on with its input, for whose arrival nothing here waits: it may crash the machine.
+        """
+        run = instance / f"runs/begun{len(os.listdir(instance / 'runs'))}"
+        run.mkdir()
+        write(run / "cmd", f"echo begun; read go; {command}")
         with open(run / "output", "rb", buffering=0) as output:
             self.assertEqual(output.read(6), b"begun\n")
-        write(instance / "files/go", "")
+        write(run / "stdin", "go\n")
         return run
 
     def events(self, name):

@@ -273,10 +273,9 @@ class Hostile(harness.MountTest):
             self.assertLess(memory(self.mount.process.pid, "VmHWM") - self.before, 16 << 20)
         self.done.set()
         self.watcher.join()
-        # The machine is busy with all of them.
-        late = statistics.quantiles(self.slow, n=20)[-1]
-        self.assertLess(late, 0.1, f"{len(self.slow)} looks, the slowest {max(self.slow)}")
-        self.assertLess(max(self.slow), 1.5)
+        # The machine is busy with all of them; who waits for one of them waits for its limit.
+        self.assertLess(statistics.median(self.slow), 0.1)
+        self.assertLess(max(self.slow), ANSWER / 2)
 
     def instance(self, row, one):
         """Plays one row in an instance of its own."""
