@@ -15,6 +15,7 @@ enum boot_type {
 	BOOT_LOG,		/* text: a line for the instance's log */
 	BOOT_STATUS,		/* text: "key value" for its status */
 	BOOT_CONSOLE,		/* descriptor: the master of the console's terminal */
+	BOOT_GROUP,		/* text: a control group that is going to be made: limits.c */
 	BOOT_READY,		/* the agent listens */
 	BOOT_FAILED,		/* code: a negative errno; text: why */
 	BOOT_ENDED,		/* text: how the container ended; the program ends next */

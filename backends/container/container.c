@@ -20,12 +20,17 @@
 #include "backends/base/memory.h"
 #include "backends/base/text.h"
 #include "backends/container/boot.h"
+#include "backends/container/groups.h"
 #include "backends/process/child.h"
 
 /* The program ends by itself when its socket is closed; if not, it is killed after so long. */
 #define STOP_MS 3000
 /* The console's terminal is read again after nothing had it open, in milliseconds. */
 #define CONSOLE_MS 100
+/* What poolfs-container, when it was killed, left behind goes with the container's last process,
+ * which the kernel kills: looked for so often, in milliseconds, and so long. */
+#define SWEEP_MS 10
+#define SWEEPS 500
 /* As root: where the ids of containers begin, and how many ranges of 65536 there are. All below what
  * systemd gives to containers too (its UIDS-GIDS.md), above those of people. */
 #define FIRST_ID 0x20000000u
@@ -43,6 +48,9 @@ struct container {
 	struct watch *boot;		/* our end of its standard input */
 	struct watch *console;
 	uv_timer_t *again;		/* reads the console again; NULL: never needed */
+	struct groups groups;
+	uv_timer_t *sweep;		/* removes the groups; NULL: nothing to remove */
+	unsigned sweeps;		/* how often it has tried */
 	int control;			/* our end of the control socket; -1: none */
 	char last[512];			/* why it ended or failed, as it told; "" */
 };
@@ -88,11 +96,37 @@ static void finish_stop(struct container *container)
 {
 	struct poolfs_op *op = container->stop;
 
-	if (!op || container->child)
+	if (!op || container->child || container->sweep)
 		return;
 	container->stop = NULL;
 	close_all(container);
 	poolfs_op_done(op, 0, "%s", "");
+}
+
+/* Tries again. */
+static void on_sweep(uv_timer_t *timer)
+{
+	struct container *container = timer->data;
+
+	if (!groups_remove(&container->groups) && ++container->sweeps < SWEEPS)
+		return;
+	if (container->groups.count > 0)
+		poolfs_machine_log(container->machine, "the control group %s cannot be removed",
+			container->groups.paths[0]);
+	container->sweep = NULL;
+	uv_close((uv_handle_t *)timer, timer_closed);
+	finish_stop(container);
+}
+
+/* Removes the groups, after the program's end. */
+static void begin_sweep(struct container *container)
+{
+	if (groups_remove(&container->groups))
+		return;
+	container->sweep = memory_new(sizeof(*container->sweep));
+	uv_timer_init(container->loop, container->sweep);
+	container->sweep->data = container;
+	uv_timer_start(container->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
 }
 
 /* ---- The console ------------------------------------------------------------ */
@@ -186,6 +220,10 @@ static void take(struct container *container, struct boot_message *message, int 
 			take_console(container, fd);
 		fd = -1;
 		break;
+	case BOOT_GROUP:
+		if (container->child)
+			groups_add(&container->groups, message->text, child_pid(container->child));
+		break;
 	case BOOT_READY:
 		started(container);
 		break;
@@ -237,6 +275,7 @@ static void on_exited(void *data, int status, int signal)
 		on_console(container);
 	child_free(container->child);
 	container->child = NULL;
+	begin_sweep(container);
 	child_describe(how, sizeof(how), status, signal);
 	if (*container->last)
 		text_escape(text, sizeof(text), container->last);
@@ -389,7 +428,10 @@ static int container_open(struct poolfs_machine *machine, void **state, struct p
 /* Frees; stop has ended all else. */
 static void container_close(void *state)
 {
-	free(state);
+	struct container *container = state;
+
+	groups_done(&container->groups);
+	free(container);
 }
 
 /* The core no longer waits for the start. */

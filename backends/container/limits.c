@@ -7,7 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
+#include <mntent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,77 +34,71 @@ static const struct limit {
 
 /* The groups that were made; one directory may serve several limits. */
 static char *made[LIMITS];
+/* Where those of version 2 are; NULL: there is none yet. */
+static char *chosen;
 
-/* Reads the value of one line "...:CONTROLLER[,...]:PATH" of /proc/self/cgroup: the group's path;
- * version 2's line has no controller. */
-static bool own_group(const char *controller, char *path, size_t size)
+/* The path of the group that we are in, from the line "...:CONTROLLER[,...]:PATH" of
+ * /proc/self/cgroup; version 2's line has no controller. NULL: there is none. */
+static char *own_group(const char *controller)
 {
-	char line[PATH_MAX + 256], names[256];
+	char *wanted = memory_format(",%s,", controller), *line = NULL, *path = NULL;
 	FILE *file = fopen("/proc/self/cgroup", "re");
-	bool found = false;
+	size_t room = 0;
 
-	while (file && !found && fgets(line, sizeof(line), file)) {
+	while (file && !path && getline(&line, &room, file) > 0) {
 		char *first = strchr(line, ':'), *second = first ? strchr(first + 1, ':') : NULL;
 
 		if (!second)
 			continue;
-		snprintf(names, sizeof(names), ",%.*s,", (int)(second - first - 1), first + 1);
-		char *wanted = memory_format(",%s,", controller);
-		found = *controller ? strstr(names, wanted) != NULL : !strcmp(names, ",,");
-		free(wanted);
+		char *names = memory_format(",%.*s,", (int)(second - first - 1), first + 1);
 		second[1 + strcspn(second + 1, "\n")] = '\0';
-		if (found)
-			snprintf(path, size, "%s", second + 1);
+		if (*controller ? strstr(names, wanted) != NULL : !strcmp(names, ",,"))
+			path = memory_string(strcmp(second + 1, "/") ? second + 1 : "");
+		free(names);
 	}
+	free(line);
+	free(wanted);
 	if (file)
 		fclose(file);
-	return found;
+	return path;
 }
 
-/* Where a version's hierarchy (of a controller, in version 1) is mounted. */
-static bool mount_point(const char *type, const char *controller, char *path, size_t size)
+/* Where a version's hierarchy (of a controller, in version 1) is mounted. NULL: nowhere. */
+static char *mount_point(const char *type, const char *controller)
 {
-	char line[PATH_MAX + 1024], where[PATH_MAX], kind[64], options[512], name[300];
-	FILE *file = fopen("/proc/self/mounts", "re");
-	bool found = false;
+	FILE *file = setmntent("/proc/self/mounts", "re");
+	struct mntent *entry;
+	char *path = NULL;
 
-	snprintf(name, sizeof(name), ",%s,", controller);
-	while (file && !found && fgets(line, sizeof(line), file)) {
-		char all[516];
-
-		if (sscanf(line, "%*s %4095s %63s %511s", where, kind, options) != 3 ||
-			strcmp(kind, type))
-			continue;
-		snprintf(all, sizeof(all), ",%s,", options);
-		found = !*controller || strstr(all, name);
-		if (found)
-			snprintf(path, size, "%s", where);
-	}
+	while (file && !path && (entry = getmntent(file)))
+		if (!strcmp(entry->mnt_type, type) && (!*controller || hasmntopt(entry, controller)))
+			path = memory_string(entry->mnt_dir);
 	if (file)
-		fclose(file);
-	return found;
+		endmntent(file);
+	return path;
 }
 
 /* Writes a value to a group's file. */
 static int put(const char *group, const char *file, const char *value)
 {
-	char path[2 * PATH_MAX + 64];
-
-	snprintf(path, sizeof(path), "%s/%s", group, file);
+	char *path = memory_format("%s/%s", group, file);
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	int result = write(fd, value, strlen(value)) < 0 ? -errno : 0;
-	close(fd);
+	int result = fd < 0 || write(fd, value, strlen(value)) < 0 ? -errno : 0;
+
+	if (fd >= 0)
+		close(fd);
+	free(path);
 	return result;
 }
 
-/* Makes a group and sets the limit. */
+/* Makes a group and sets the limit. The backend hears of it first: it removes what we, when we are
+ * killed, cannot. */
 static int make_group(const char *parent, const char *file, const char *value, char **out)
 {
 	char *group = memory_format("%s/poolfs-%d", parent, (int)getpid());
-	int result = mkdir(group, 0755) < 0 && errno != EEXIST ? -errno : put(group, file, value);
 
+	boot_send(BOOT_GROUP, -1, "%s", group);
+	int result = mkdir(group, 0755) < 0 && errno != EEXIST ? -errno : put(group, file, value);
 	if (result < 0) {
 		rmdir(group);
 		free(group);
@@ -114,40 +108,59 @@ static int make_group(const char *parent, const char *file, const char *value, c
 	return 0;
 }
 
-/* Makes a group of version 2, as near to ours as can be. */
+/* Makes a group of version 2 in this one, if that can hand the controller on. */
+static int make_below(const char *parent, const struct limit *limit, const char *value, char **out)
+{
+	char *enable = memory_format("+%s", limit->controller);
+	int result = put(parent, "cgroup.subtree_control", enable);
+
+	free(enable);
+	return result < 0 ? result : make_group(parent, limit->file2, value, out);
+}
+
+/* Makes a group of version 2, as near to ours as can be. A process is in one group only: once there
+ * is one, all further limits are set there. */
 static int make_unified(const struct limit *limit, const char *value, char **out)
 {
-	char top[PATH_MAX], own[PATH_MAX], parent[2 * PATH_MAX], enable[64];
+	char *top = mount_point("cgroup2", ""), *own = own_group("");
+	char *parent = top && own ? memory_format("%s%s", top, own) : NULL;
 	int result = -ENOENT;
 
-	if (!own_group("", own, sizeof(own)) || !mount_point("cgroup2", "", top, sizeof(top)))
-		return -ENOENT;
-	snprintf(enable, sizeof(enable), "+%s", limit->controller);
-	for (;;) {
-		snprintf(parent, sizeof(parent), "%s%s", top, strcmp(own, "/") ? own : "");
-		result = put(parent, "cgroup.subtree_control", enable);
+	while (parent && !chosen) {
+		char *slash = strrchr(parent, '/');
+
+		result = make_below(parent, limit, value, out);
 		if (result == 0)
-			result = make_group(parent, limit->file2, value, out);
-		char *slash = strrchr(own, '/');
-		if (result == 0 || !slash || !own[1])
-			return result;
-		slash[slash == own] = '\0';
+			chosen = memory_string(parent);
+		if (result == 0 || !strcmp(parent, top) || !slash)
+			break;
+		*slash = '\0';
 	}
+	if (!*out && chosen)
+		result = make_below(chosen, limit, value, out);
+	free(parent);
+	free(own);
+	free(top);
+	return result;
 }
 
 /* Makes a group of version 1. */
 static int make_legacy(const struct limit *limit, const char *value, char **out)
 {
-	char top[PATH_MAX], own[PATH_MAX], parent[2 * PATH_MAX];
+	char *top = mount_point("cgroup", limit->controller), *own = own_group(limit->controller);
+	int result = -ENOENT;
 
-	if (!own_group(limit->controller, own, sizeof(own)) ||
-		!mount_point("cgroup", limit->controller, top, sizeof(top)))
-		return -ENOENT;
-	snprintf(parent, sizeof(parent), "%s%s", top, strcmp(own, "/") ? own : "");
-	int result = make_group(parent, limit->file1, value, out);
-	if (result == 0)
-		return 0;
-	return make_group(top, limit->file1, value, out);
+	if (top && own) {
+		char *parent = memory_format("%s%s", top, own);
+
+		result = make_group(parent, limit->file1, value, out);
+		if (result < 0)
+			result = make_group(top, limit->file1, value, out);
+		free(parent);
+	}
+	free(own);
+	free(top);
+	return result;
 }
 
 /* Makes one limit. */

@@ -366,33 +366,6 @@ class Many(ContainerTest):
         return sum(int(n) for n in re.findall(r"^Private_\w+: +(\d+)", rollup, re.M))
 
 
-class Limits(ContainerTest):
-    keys = {"memory_limit": "64M", "pids_limit": 40, "cpus_limit": 1}
-
-    def need(self, instance, key):
-        if "not enforced" in value(instance, key):
-            self.skipTest(value(instance, key))
-
-    def test_memory(self):
-        instance = self.new("box")
-        self.need(instance, "memory_limit")
-        output, status = self.run_in(instance, "python3 -c 'x = bytearray(200 << 20)' || "
-                                               "dd if=/dev/zero of=/dev/null bs=200M count=1")
-        self.assertNotEqual(status, 0, output)
-        self.assertEqual(self.run_in(instance, "echo alive"), (b"alive\n", 0))
-
-    def test_pids(self):
-        instance = self.new("box")
-        self.need(instance, "pids_limit")
-        output, status = self.run_in(instance, "for i in $(seq 60); do sleep 5 & done; wait")
-        self.assertIn(b"fork", output)
-
-    def test_told(self):
-        instance = self.new("box")
-        for key in ("memory_limit", "pids_limit", "cpus_limit"):
-            self.assertRegex(value(instance, key), r"^(\d+$|not enforced: )")
-
-
 class Keys(unittest.TestCase):
     """What is wrong with a configuration is told before anything starts."""
 
@@ -440,38 +413,6 @@ class Demo(unittest.TestCase):
                                   timeout=harness.PATIENCE)
             self.assertEqual(done.returncode, 2)
             self.assertIn("poolfs --demo MOUNTPOINT", done.stderr)
-
-
-class Nested(unittest.TestCase):
-    """Root of a user namespace, who has no other users to give."""
-
-    def run_inside(self, before, script):
-        containers.need_containers()
-        if os.getuid() != 0:
-            self.skipTest("ordinary users cannot mount in a user namespace of their own here")
-        mount = harness.Mount(containers.container_pool(), start=False)
-        self.addCleanup(mount.clear)
-        done = subprocess.run(
-            ["unshare", "-Urm", "sh", "-c",
-             f"{before}; {harness.POOLFS} -f {mount.config} {mount.path} >{mount.log} 2>&1 & pid=$!; "
-             f"while kill -0 $pid && ! [ -e {mount.path}/box ]; do sleep 0.05; done; "
-             f"mkdir {mount.path}/box/a && cd {mount.path}/box/a && {script}; cd /; "
-             "kill $pid; wait $pid"], capture_output=True, text=True, timeout=harness.PATIENCE)
-        if "cannot be mounted" in mount.log_text():
-            self.skipTest("no FUSE in user namespaces: " + mount.log_text())
-        self.assertEqual(done.returncode, 0, done.stderr + mount.log_text())
-        return done.stdout
-
-    def test_one_user(self):
-        out = self.run_inside(":", "cat ready log; echo 'id -u; cat /proc/self/uid_map' >cmd; cat last/output")
-        self.assertIn("one user only", out)
-        self.assertRegex(out, r"\n0\n +0 +0 +1\n$")
-
-    def test_no_namespaces(self):
-        out = self.run_inside("echo 0 >/proc/sys/user/max_user_namespaces",
-                              "cat ready; cat state error")
-        self.assertIn("failed\n", out)
-        self.assertIn("may this user make user namespaces?", out)
 
 
 class Roots(unittest.TestCase):
