@@ -62,11 +62,16 @@ enum poolfs_key_type {
 	POOLFS_PATH,	/* a file or directory, relative to the configuration file; ~/ is the home */
 	POOLFS_PROGRAM,	/* a program: a path, or a name that is looked up in PATH */
 	POOLFS_WORDS,	/* words as in a shell ('..', "..", \ quote); nothing is expanded */
+	POOLFS_COMMAND,	/* POOLFS_WORDS, the first of which is a program as in POOLFS_PROGRAM */
 };
 
 #define POOLFS_KEY_REQUIRED 1u	/* no default, must be there */
-#define POOLFS_KEY_EXISTS   2u	/* POOLFS_PATH: must be a readable file; POOLFS_PROGRAM: must be found */
+#define POOLFS_KEY_EXISTS   2u	/* POOLFS_PATH: must be a readable file; POOLFS_PROGRAM and
+				   POOLFS_COMMAND: must be found */
 #define POOLFS_KEY_SECRET   4u	/* never shown; the configuration file must then have mode 0600 */
+/* The name is "PREFIX.WORD", and stands for any number of keys of the user's: "PREFIX.anything". No
+ * default, never required. poolfs_member finds those that are set. */
+#define POOLFS_KEY_FAMILY   8u
 
 /* One key. A table of keys ends with an entry without name. */
 struct poolfs_key {
@@ -90,8 +95,13 @@ bool poolfs_has(const struct poolfs_values *values, const char *key);
 const char *poolfs_string(const struct poolfs_values *values, const char *key);
 /* BOOL (0 or 1), INT, SIZE (bytes), SECONDS (milliseconds); 0 where unset. */
 int64_t poolfs_number(const struct poolfs_values *values, const char *key);
-/* WORDS: an array ended by NULL, owned by values; empty where unset. */
+/* WORDS, COMMAND (the program absolute, if it has a slash): an array ended by NULL, owned by values;
+ * empty where unset. */
 const char *const *poolfs_words(const struct poolfs_values *values, const char *key);
+
+/* The name of the index-th key that is set of a family ("PREFIX.WORD", as its table has it), in the
+ * order of the file; NULL beyond the last. Owned by values. */
+const char *poolfs_member(const struct poolfs_values *values, const char *family, size_t index);
 
 /* A machine that exists already, and is lent to one instance at a time. */
 struct poolfs_target {
@@ -133,6 +143,8 @@ struct poolfs_kind {
 	/* 0 with *target (checked before: after `check`, every word is right), or a negative errno. */
 	int (*target)(const struct poolfs_values *values, const char *word,
 		struct poolfs_target *target, struct poolfs_err *err);
+	/* The key (SECONDS) that says how long stop may take, and a few seconds more; NULL: just these. */
+	const char *stop_limit;
 };
 
 /* ---- What the shim offers to a backend ----------------------------------- */

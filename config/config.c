@@ -70,8 +70,8 @@ static bool is_quoted(const struct poolfs_key *key, const char *text)
 {
 	size_t length = strlen(text);
 
-	return key && key->type != POOLFS_WORDS && length > 1 && strchr("\"'", text[0]) &&
-		text[length - 1] == text[0];
+	return key && key->type != POOLFS_WORDS && key->type != POOLFS_COMMAND && length > 1 &&
+		strchr("\"'", text[0]) && text[length - 1] == text[0];
 }
 
 /* Sets one key. */
@@ -118,16 +118,17 @@ static void check_value(void *data, const struct poolfs_key *key, const char *te
 	struct job *job = data;
 	struct complaints *complaints = &job->loader->complaints;
 	int line = section_line(job->section, key->name);
-	bool file = key->type == POOLFS_PATH ||
-		(key->type == POOLFS_PROGRAM && text && strchr(text, '/'));
+	const char *path = text && key->type == POOLFS_COMMAND ? poolfs_words(job->values, key->name)[0] : text;
+	bool program = key->type == POOLFS_PROGRAM || key->type == POOLFS_COMMAND;
+	bool file = key->type == POOLFS_PATH || (program && text && strchr(path, '/'));
 	struct poolfs_err err;
 
 	if (text && key->flags & POOLFS_KEY_SECRET && job->loader->sections.mode & 077)
 		complaints_add(complaints, line, key->name, "a secret in a file that others may "
 			"read: chmod 600 %s", job->loader->config->file);
-	if (text && file && job->loader->mount && mountpoint_hides(job->loader->mount, text)) {
+	if (text && file && job->loader->mount && mountpoint_hides(job->loader->mount, path)) {
 		complaints_add(complaints, line, key->name, "%s lies below the mount point, which "
-			"hides it: move one of the two", text);
+			"hides it: move one of the two", path);
 		return;
 	}
 	/* What could not be set was complained about already. */

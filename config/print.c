@@ -25,6 +25,9 @@ static const struct {
 	[POOLFS_PROGRAM] = { "program", "a path, or a name that is looked up in PATH" },
 	[POOLFS_WORDS] = { "words", "as in a shell, with '..', \"..\" and \\ to quote; nothing is "
 		"expanded" },
+	[POOLFS_COMMAND] = { "command", "a program, which is a path or a name that is looked up in "
+		"PATH, and its arguments, as in a shell, with '..', \"..\" and \\ to quote; nothing is "
+		"expanded" },
 };
 
 /* Prints text as a paragraph of at most COLUMNS columns, each line after indent spaces. The first

@@ -282,6 +282,17 @@ static int told_returned(struct instance *instance, const void *payload, size_t 
 	return 0;
 }
 
+/* FRAME_REMAINS */
+static int told_remains(struct instance *instance, const void *payload, size_t size)
+{
+	if (size > REASON_MAX)
+		return -EPROTO;
+	char *reason = memory_format("%.*s", (int)size, (const char *)payload);
+	event(instance, "destroy", "failed", reason);
+	free(reason);
+	return 0;
+}
+
 /* A frame of the shim: by its type, of at least the size that its struct has. */
 static int shim_frame(struct instance *instance, const struct frame_header *header,
 	const void *payload)
@@ -302,6 +313,8 @@ static int shim_frame(struct instance *instance, const struct frame_header *head
 		{ FRAME_FORWARD_STATE, sizeof(struct frame_forward_state), told_forward },
 	};
 
+	if (header->type == FRAME_REMAINS)
+		return told_remains(instance, payload, header->size);
 	if (instance->state == INSTANCE_CLOSING)
 		return header->type == FRAME_RETURNED ?
 			       told_returned(instance, payload, header->size) : 0;

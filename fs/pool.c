@@ -217,10 +217,13 @@ bool pool_resets(const struct pool *pool)
 /* The time that leaving may take. */
 uint64_t pool_leave_ms(const struct pool *pool)
 {
-	if (!values_key(pool->config->values, "reset"))
-		return 0;
-	return pool_resets(pool) ? (uint64_t)poolfs_number(pool->config->values, "reset_timeout")
-				 : LEAVE_MS;
+	const struct poolfs_values *values = pool->config->values;
+	const char *stop = pool->config->kind->stop_limit;
+	uint64_t limit = stop ? (uint64_t)poolfs_number(values, stop) : 0;
+
+	if (!values_key(values, "reset"))
+		return limit;
+	return limit + (pool_resets(pool) ? (uint64_t)poolfs_number(values, "reset_timeout") : LEAVE_MS);
 }
 
 /* The machine's word. */

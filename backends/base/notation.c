@@ -294,6 +294,29 @@ int notation_words(const char *text, char ***words, struct poolfs_err *err)
 	return 0;
 }
 
+/* Whether a word needs no quotes. */
+static bool is_plain(const char *word)
+{
+	return *word && strcspn(word, " \t'\"\\") == strlen(word);
+}
+
+/* Writes words. */
+char *notation_words_text(const char *const *words)
+{
+	struct text text = { 0 };
+
+	text_append(&text, "", 0);
+	for (size_t i = 0; words[i]; i++) {
+		const char *word = words[i];
+
+		text_printf(&text, "%s%s", i ? " " : "", is_plain(word) ? word : "'");
+		for (; !is_plain(words[i]) && *word; word++)
+			text_printf(&text, *word == '\'' ? "'\\''" : "%c", *word);
+		text_printf(&text, "%s", is_plain(words[i]) ? "" : "'");
+	}
+	return text.data;
+}
+
 /* Frees words. */
 void notation_words_free(char **words)
 {

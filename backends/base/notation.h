@@ -28,6 +28,8 @@ int notation_choice(const struct poolfs_key *key, const char *text, struct poolf
  */
 int notation_words(const char *text, char ***words, struct poolfs_err *err);
 void notation_words_free(char **words);
+/* The text that notation_words reads as these words; the caller frees it. */
+char *notation_words_text(const char *const *words);
 
 /*
  * An absolute path: ~/ is the home, a relative path starts at directory. "//" and "/./" go, ".."

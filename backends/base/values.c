@@ -18,9 +18,13 @@
 /* Longer names are like none of ours. */
 #define SIMILAR_MAX 63
 
+/* Keys that are set of families, all together. */
+#define MEMBERS_MAX 256
+
 /* A key and what it was set to. */
 struct value {
 	const struct poolfs_key *key;
+	const struct poolfs_key *family; /* NULL: a table has the key; else the key is our own */
 	char *text;	/* as written, paths absolute; NULL: unset */
 	char *program;	/* PROGRAM: where it was found, NULL before the first search */
 	int64_t number;
@@ -29,31 +33,34 @@ struct value {
 
 struct poolfs_values {
 	size_t count;
-	struct value list[];
+	struct value *list;		/* of the tables, then the members of families */
+	size_t member_count, family_count;
+	const struct poolfs_key **families;
 };
 
 static const char *const no_words[] = { NULL };
 
-/* Counts the keys of the tables and, where values is not NULL, enters them. */
-static size_t enter_keys(const struct poolfs_key *const *tables, struct poolfs_values *values)
+/* Enters a table's key. */
+static void enter_key(struct poolfs_values *values, const struct poolfs_key *key)
 {
-	size_t count = 0;
-
-	for (size_t i = 0; tables[i]; i++)
-		for (const struct poolfs_key *key = tables[i]; key->name; key++, count++)
-			if (values)
-				values->list[count].key = key;
-	return count;
+	if (key->flags & POOLFS_KEY_FAMILY) {
+		values->families = memory_grow(values->families,
+			(values->family_count + 1) * sizeof(*values->families));
+		values->families[values->family_count++] = key;
+		return;
+	}
+	values->list = memory_grow(values->list, (values->count + 1) * sizeof(*values->list));
+	values->list[values->count++] = (struct value){ .key = key };
 }
 
 /* Allocates values with every key unset. */
 struct poolfs_values *values_new(const struct poolfs_key *const *tables)
 {
-	size_t count = enter_keys(tables, NULL);
-	struct poolfs_values *values =
-		memory_new(sizeof(*values) + count * sizeof(values->list[0]));
+	struct poolfs_values *values = memory_new(sizeof(*values));
 
-	values->count = enter_keys(tables, values);
+	for (size_t i = 0; tables[i]; i++)
+		for (const struct poolfs_key *key = tables[i]; key->name; key++)
+			enter_key(values, key);
 	return values;
 }
 
@@ -65,13 +72,21 @@ static void value_done(struct value *value)
 	free(value->text);
 	free(value->program);
 	notation_words_free(value->words);
+	if (value->family) {
+		free((char *)value->key->name);
+		free((struct poolfs_key *)value->key);
+	}
 }
 
 /* Frees all. */
 void values_free(struct poolfs_values *values)
 {
-	for (size_t i = 0; values && i < values->count; i++)
+	if (!values)
+		return;
+	for (size_t i = 0; i < values->count; i++)
 		value_done(&values->list[i]);
+	free(values->list);
+	free(values->families);
 	free(values);
 }
 
@@ -84,12 +99,45 @@ static struct value *find(const struct poolfs_values *values, const char *name)
 	return NULL;
 }
 
+/* How long "PREFIX." is. */
+static size_t prefix_length(const struct poolfs_key *family)
+{
+	return strcspn(family->name, ".") + 1;
+}
+
+/* The family of a name, or NULL. */
+static const struct poolfs_key *find_family(const struct poolfs_values *values, const char *name)
+{
+	for (size_t i = 0; i < values->family_count; i++) {
+		size_t length = prefix_length(values->families[i]);
+
+		if (strncmp(name, values->families[i]->name, length) == 0 && name[length])
+			return values->families[i];
+	}
+	return NULL;
+}
+
 /* Finds a declaration. */
 const struct poolfs_key *values_key(const struct poolfs_values *values, const char *name)
 {
 	const struct value *value = find(values, name);
 
-	return value ? value->key : NULL;
+	return value ? value->key : find_family(values, name);
+}
+
+/* Makes a family's key of that name. */
+static void add_member(struct poolfs_values *values, const struct poolfs_key *family, struct value *member,
+	const char *name)
+{
+	struct poolfs_key *key = memory_new(sizeof(*key));
+
+	*key = *family;
+	key->name = memory_string(name);
+	member->key = key;
+	member->family = family;
+	values->list = memory_grow(values->list, (values->count + 1) * sizeof(*values->list));
+	values->list[values->count++] = *member;
+	values->member_count++;
 }
 
 /* The smallest of three. */
@@ -141,6 +189,30 @@ const char *values_similar(const struct poolfs_values *values, const char *name)
 	return found;
 }
 
+/* Reads a program and its arguments; the text is written anew, with the program's path. */
+static int parse_command(struct value *value, const char *text, const char *directory, char **whole,
+	struct poolfs_err *err)
+{
+	char **words, *path;
+	int result = notation_words(text, &words, err);
+
+	if (result < 0)
+		return result;
+	if (!words[0] || !words[0][0])
+		result = poolfs_err_set(err, -EINVAL, "empty: write a program and its arguments");
+	else if (strchr(words[0], '/') && (result = notation_path(words[0], directory, &path, err)) == 0) {
+		free(words[0]);
+		words[0] = path;
+	}
+	if (result < 0) {
+		notation_words_free(words);
+		return result;
+	}
+	value->words = words;
+	*whole = notation_words_text((const char *const *)words);
+	return 0;
+}
+
 /* Parses text into an unset value, which stays as it is on failure. */
 static int parse(struct value *value, const char *text, const char *directory,
 	struct poolfs_err *err)
@@ -156,6 +228,9 @@ static int parse(struct value *value, const char *text, const char *directory,
 		break;
 	case POOLFS_WORDS:
 		result = notation_words(text, &value->words, err);
+		break;
+	case POOLFS_COMMAND:
+		result = parse_command(value, text, directory, &path, err);
 		break;
 	case POOLFS_PROGRAM:
 		if (*text && !strchr(text, '/'))
@@ -177,14 +252,23 @@ int values_set(struct poolfs_values *values, const char *key, const char *text,
 	const char *directory, struct poolfs_err *err)
 {
 	struct value *value = find(values, key);
+	const struct poolfs_key *family = value ? NULL : find_family(values, key);
+	struct value member = { .key = family };
 
-	if (!value)
+	if (!value && !family)
 		return poolfs_err_set(err, -ENOENT, "there is no such key");
-	if (value->text)
+	if (value && value->text)
 		return poolfs_err_set(err, -EEXIST, "set before: write it once");
 	if (strlen(text) > VALUE_MAX)
 		return poolfs_err_set(err, -EINVAL, "too long: %d bytes at most", VALUE_MAX);
-	return parse(value, text, directory, err);
+	if (value)
+		return parse(value, text, directory, err);
+	if (values->member_count == MEMBERS_MAX)
+		return poolfs_err_set(err, -EINVAL, "too many keys like this: %d at most", MEMBERS_MAX);
+	int result = parse(&member, text, directory, err);
+	if (result == 0)
+		add_member(values, family, &member, key);
+	return result;
 }
 
 /* Applies the defaults. One that does not fit its type is a mistake in the table; a path may still
@@ -272,6 +356,25 @@ static int check_program(struct value *value, struct poolfs_err *err)
 	return 0;
 }
 
+/* Checks a command's program. */
+static int check_command(struct value *value, struct poolfs_err *err)
+{
+	char *path = strchr(value->words[0], '/') ? memory_string(value->words[0]) : search(value->words[0]);
+	int result = 0;
+
+	if (!path)
+		result = poolfs_err_set(err, -ENOENT, "%s is not found in PATH: install it, or write "
+			"its path", value->words[0]);
+	else if (access(path, F_OK) < 0)
+		result = poolfs_err_set(err, -errno, "%s: %s: write the path of a program", path,
+			strerror(errno));
+	else if (!runnable(path))
+		result = poolfs_err_set(err, -EACCES, "%s is no program that can be run: chmod +x, or "
+			"write another path", path);
+	free(path);
+	return result;
+}
+
 /* Checks that a key's value can work. */
 int values_check(const struct poolfs_values *values, const struct poolfs_key *key,
 	struct poolfs_err *err)
@@ -288,6 +391,8 @@ int values_check(const struct poolfs_values *values, const struct poolfs_key *ke
 		return check_file(value->text, err);
 	if (key->type == POOLFS_PROGRAM)
 		return check_program(value, err);
+	if (key->type == POOLFS_COMMAND)
+		return check_command(value, err);
 	return 0;
 }
 
@@ -354,10 +459,21 @@ misfit:
 /* The value of a key that a backend asks for; a wrong name or type is the backend's mistake. */
 static struct value *declared(const struct poolfs_values *values, const char *key, unsigned types)
 {
+	static struct value unset;
 	struct value *value = find(values, key);
+	const struct poolfs_key *declaration = value ? value->key : find_family(values, key);
 
-	assert(value && (1u << value->key->type) & types);
-	return value;
+	assert(declaration && (1u << declaration->type) & types);
+	return value ? value : &unset;
+}
+
+/* Walks a family. */
+const char *poolfs_member(const struct poolfs_values *values, const char *family, size_t index)
+{
+	for (size_t i = 0; i < values->count; i++)
+		if (values->list[i].family && strcmp(values->list[i].family->name, family) == 0 && index-- == 0)
+			return values->list[i].key->name;
+	return NULL;
 }
 
 /* Tells whether a key has a value. */
@@ -385,7 +501,7 @@ int64_t poolfs_number(const struct poolfs_values *values, const char *key)
 /* Gets words. */
 const char *const *poolfs_words(const struct poolfs_values *values, const char *key)
 {
-	struct value *value = declared(values, key, 1u << POOLFS_WORDS);
+	struct value *value = declared(values, key, 1u << POOLFS_WORDS | 1u << POOLFS_COMMAND);
 
 	return value->words ? (const char *const *)value->words : no_words;
 }

@@ -15,7 +15,7 @@ struct json_t;
 struct poolfs_values *values_new(const struct poolfs_key *const *tables);
 void values_free(struct poolfs_values *values);
 
-/* The key's declaration, or NULL when no table has it. */
+/* The key's declaration, or NULL when no table has it. Of a family's key that is not set, the family's. */
 const struct poolfs_key *values_key(const struct poolfs_values *values, const char *name);
 /* The names most like `name`, for "did you mean": one of the tables' names, or NULL. */
 const char *values_similar(const struct poolfs_values *values, const char *name);

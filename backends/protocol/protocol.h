@@ -105,6 +105,8 @@ enum frame_type {
 				   report is complete, and before a state that follows from it */
 	FRAME_RETURNED,		/* struct frame_returned, then why not: what was to be done in the machine
 				   after FRAME_STOP is done. Before the shim ends */
+	FRAME_REMAINS,		/* the reason as text, at most PROTOCOL_REASON_MAX bytes: something of the
+				   machine may be left, for it did not end as it should */
 };
 
 #define PROTOCOL_CONSOLE_INPUT_MAX 65536u

@@ -511,9 +511,12 @@ static void life_stopped(void *data, int result, const char *text)
 {
 	struct shim *shim = data;
 
-	if (result < 0)
-		journal_printf(shim, "the machine did not end well: %s",
-			text[0] ? text : strerror(-result));
+	const char *reason = text[0] ? text : strerror(-result);
+
+	if (result < 0) {
+		journal_printf(shim, "the machine did not end well: %s", reason);
+		daemon_send(shim, FRAME_REMAINS, 0, reason, strlen(reason), NULL, 0);
+	}
 	shim->life.end = LIFE_ENDED;
 	if (shim->life.stopping)
 		life_finish(shim, result != -ETIMEDOUT);

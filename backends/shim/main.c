@@ -206,6 +206,14 @@ static void on_done(void *data, bool clean)
 	uv_close((uv_handle_t *)&program->term, NULL);
 }
 
+/* How long the backend's stop may take. */
+static uint64_t stop_limit(const struct instance *instance)
+{
+	const char *key = instance->backend->kind->stop_limit;
+
+	return LIFE_STOP_MS + (key ? (uint64_t)poolfs_number(instance->values, key) : 0);
+}
+
 /* Runs the instance until it ends. */
 static int run(const struct instance *instance, const char *directory, int dirfd)
 {
@@ -219,7 +227,7 @@ static int run(const struct instance *instance, const char *directory, int dirfd
 		.directory = directory,
 		.dirfd = dirfd,
 		.listener = PROTOCOL_SOCKET_FD,
-		.stop_limit = LIFE_STOP_MS,
+		.stop_limit = stop_limit(instance),
 		.grace = LIMITS_GRACE_MS,
 		.done = on_done,
 		.data = &program,

@@ -76,10 +76,15 @@ static bool has_one_default(const struct poolfs_key *key)
 /* Counts a key that the sample lacks, or shows with another value than its default. */
 static void check_sample(const struct poolfs_key *key, void *wrong)
 {
-	char *line = line_of(sample, "#", key->name, " = ");
+	bool family = key->flags & POOLFS_KEY_FAMILY;
+	/* A family's key has a name of the user's in the sample. */
+	char *name = memory_format("%.*s", (int)(family ? strcspn(key->name, ".") + 1 : strlen(key->name)),
+		key->name);
+	char *line = line_of(sample, "#", name, family ? "" : " = ");
 
 	if (!line)
-		line = line_of(sample, "", key->name, " = ");
+		line = line_of(sample, "", name, family ? "" : " = ");
+	free(name);
 	char *expected = memory_format(" = %s", key->fallback ? key->fallback : "");
 	if (!line || (has_one_default(key) && strcmp(strstr(line, " = "), expected) != 0)) {
 		printf("sample: %s%s: \"%s\"\n", key->name, expected, line ? line : "missing");
@@ -116,8 +121,14 @@ static void match(const struct poolfs_key *key, void *data)
 {
 	struct search *search = data;
 
-	if (strlen(key->name) == search->length &&
-	    strncmp(key->name, search->name, search->length) == 0)
+	size_t length = strlen(key->name);
+	bool family = key->flags & POOLFS_KEY_FAMILY;
+
+	/* Of a family only what is before the dot is the table's. */
+	if (family)
+		length = strcspn(key->name, ".");
+	if (length == search->length && strncmp(key->name, search->name, length) == 0 &&
+	    family == (search->name[length] == '.'))
 		search->found = true;
 }
 

@@ -288,6 +288,8 @@ static int peer_frame(void *data, const struct frame_header *header, const void 
 		const struct frame_quiet *quiet = payload;
 		assert_int_equal(header->size, sizeof(*quiet));
 		text_printf(&peer.log, " quiet %u %u", (unsigned)quiet->limit_ms, quiet->quiet);
+	} else if (header->type == FRAME_REMAINS) {
+		text_printf(&peer.log, " remains %.*s", (int)header->size, (const char *)payload);
 	} else if (header->type == FRAME_STATUS) {
 		text_printf(&peer.log, " status ");
 		text_append(&peer.log, payload, header->size);

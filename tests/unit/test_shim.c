@@ -227,6 +227,7 @@ static void a_stop_that_hangs_is_given_up(void **state)
 	instance_ready();
 	send_frame(FRAME_STOP, 0, NULL, 0);
 	AWAIT(done);
+	AWAIT(peer_saw(" remains the backend does not answer\n"));
 	assert_false(done_clean);
 	assert_int_equal(fake.closes, 0);
 }

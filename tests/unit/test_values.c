@@ -37,6 +37,9 @@ static const struct poolfs_key second[] = {
 	{ .name = "program", .type = POOLFS_PROGRAM, .flags = POOLFS_KEY_EXISTS, .fallback = "sh" },
 	{ .name = "words", .type = POOLFS_WORDS },
 	{ .name = "secret", .type = POOLFS_STRING, .flags = POOLFS_KEY_SECRET },
+	{ .name = "command", .type = POOLFS_COMMAND, .flags = POOLFS_KEY_EXISTS },
+	{ .name = "ctl.VERB", .type = POOLFS_COMMAND, .flags = POOLFS_KEY_FAMILY | POOLFS_KEY_EXISTS },
+	{ .name = "env.NAME", .type = POOLFS_STRING, .flags = POOLFS_KEY_FAMILY },
 	{ 0 }
 };
 static const struct poolfs_key *const tables[] = { first, second, NULL };
@@ -372,6 +375,10 @@ static void json_carries_all_values(void **state)
 	values_set(values, "delay", "1.5", "/", NULL);
 	values_set(values, "program", "/bin/sh", "/", NULL);
 	values_set(values, "secret", "hush", "/", NULL);
+	values_set(values, "command", "./x 'it'\\''s' \"\"", "/there", NULL);
+	values_set(values, "env.B", "1", "/", NULL);
+	values_set(values, "ctl.go", "sh -c 'a  b'", "/", NULL);
+	values_set(values, "env.A", "", "/", NULL);
 	values_defaults(values, "/");
 	values_each(values, collect, before);
 	assert_non_null(strstr(before, "image=/images/disk "));
@@ -388,6 +395,11 @@ static void json_carries_all_values(void **state)
 	assert_string_equal(poolfs_words(values, "words")[1], "b c");
 	assert_string_equal(poolfs_string(values, "secret"), "hush");
 	assert_int_equal(poolfs_number(values, "delay"), 1500);
+	assert_string_equal(poolfs_words(values, "command")[0], "/there/x");
+	assert_string_equal(poolfs_words(values, "command")[1], "it's");
+	assert_string_equal(poolfs_words(values, "command")[2], "");
+	assert_string_equal(poolfs_words(values, "ctl.go")[2], "a  b");
+	assert_string_equal(poolfs_member(values, "env.NAME", 1), "env.A");
 	values_free(values);
 
 	json_object_set_new(object, "flag", json_string("perhaps"));
@@ -403,6 +415,64 @@ static void json_carries_all_values(void **state)
 	assert_null(values_from_json(tables, object, &err));
 	json_decref(object);
 	assert_null(values_from_json(tables, NULL, &err));
+}
+
+static void commands_begin_with_a_program(void **state)
+{
+	struct poolfs_values *values = values_new(tables);
+	const struct poolfs_key *key = values_key(values, "command");
+	struct poolfs_err err;
+
+	assert_int_equal(values_set(values, "command", "", "/", &err), -EINVAL);
+	assert_int_equal(values_set(values, "command", "'' x", "/", &err), -EINVAL);
+	assert_int_equal(values_set(values, "command", "a 'b", "/", &err), -EINVAL);
+	assert_int_equal(values_check(values, key, &err), 0);
+	assert_int_equal(values_set(values, "command", "bin/x  -y", "/etc", &err), 0);
+	assert_string_equal(poolfs_words(values, "command")[0], "/etc/bin/x");
+	assert_int_equal(values_check(values, key, &err), -ENOENT);
+	values_free(values);
+
+	values = values_new(tables);
+	assert_int_equal(values_set(values, "command", "/etc/passwd", "/", &err), 0);
+	assert_int_equal(values_check(values, values_key(values, "command"), &err), -EACCES);
+	values_free(values);
+
+	values = values_new(tables);
+	assert_int_equal(values_set(values, "command", "sh", "/", &err), 0);
+	assert_string_equal(poolfs_words(values, "command")[0], "sh");
+	assert_int_equal(values_check(values, values_key(values, "command"), &err), 0);
+	values_free(values);
+}
+
+static void families_have_keys_of_the_users(void **state)
+{
+	struct poolfs_values *values = values_new(tables);
+	char name[32];
+	struct poolfs_err err;
+
+	assert_null(poolfs_member(values, "ctl.VERB", 0));
+	assert_false(poolfs_has(values, "ctl.x"));
+	assert_null(poolfs_string(values, "env.x"));
+	assert_null(poolfs_words(values, "ctl.x")[0]);
+	assert_int_equal(values_set(values, "ctl.", "sh", "/", &err), -ENOENT);
+	assert_int_equal(values_set(values, "ctl", "sh", "/", &err), -ENOENT);
+	assert_int_equal(values_set(values, "ctl.x", "'", "/", &err), -EINVAL);
+	assert_null(poolfs_member(values, "ctl.VERB", 0));
+	assert_int_equal(values_set(values, "ctl.x", "no-such-program", "/", &err), 0);
+	assert_int_equal(values_set(values, "ctl.x", "sh", "/", &err), -EEXIST);
+	assert_int_equal(values_set(values, "env.x", "1", "/", &err), 0);
+	assert_int_equal(values_set(values, "ctl.y", "sh", "/", &err), 0);
+	assert_string_equal(poolfs_member(values, "ctl.VERB", 0), "ctl.x");
+	assert_string_equal(poolfs_member(values, "ctl.VERB", 1), "ctl.y");
+	assert_null(poolfs_member(values, "ctl.VERB", 2));
+	assert_int_equal(values_check(values, values_key(values, "ctl.x"), &err), -ENOENT);
+	assert_int_equal(values_check(values, values_key(values, "ctl.y"), &err), 0);
+	for (int i = 0; i < 253; i++) {
+		sprintf(name, "env.v%d", i);
+		assert_int_equal(values_set(values, name, "", "/", &err), 0);
+	}
+	assert_int_equal(values_set(values, "env.more", "", "/", &err), -EINVAL);
+	values_free(values);
 }
 
 static void json_refuses_what_is_not_utf8(void **state)
@@ -429,6 +499,8 @@ int main(void)
 		cmocka_unit_test(similar_names),
 		cmocka_unit_test(checks_look_at_files),
 		cmocka_unit_test(programs_are_absolute),
+		cmocka_unit_test(commands_begin_with_a_program),
+		cmocka_unit_test(families_have_keys_of_the_users),
 		cmocka_unit_test(json_carries_all_values),
 		cmocka_unit_test(json_refuses_what_is_not_utf8),
 	};
