@@ -11,11 +11,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
+#include "backends/ssh/bounds.h"
 #include "backends/ssh/lanes.h"
 #include "tests/ssh/told.h"
 
 #define MANY 200u
+
+/* Seconds by which the clocks of this process, the loop's too, are ahead. */
+static time_t leap;
+
+/* In place of libc's. */
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+	int result = (int)syscall(SYS_clock_gettime, clock, now);
+
+	now->tv_sec += leap;
+	return result;
+}
 
 /* Which servers have the fault. */
 static void test_table(void **state)
@@ -256,6 +273,55 @@ static void test_freed(void **state)
 	fixture_close(&fixture);
 }
 
+/* What a test waits for: how many connections the server has. */
+struct connected {
+	const struct fixture *fixture;
+	unsigned count;
+};
+
+/* Whether it has so many. */
+static bool is_connected(void *data)
+{
+	const struct connected *connected = data;
+
+	return connections(connected->fixture) == connected->count;
+}
+
+/* Lanes that idle end, but for one, and are made again. */
+static void test_idle(void **state)
+{
+	static const char *const keys[] = { "ssh_keepalive", "1h", NULL };
+	struct fixture fixture;
+	struct connected connected = { &fixture, LIMIT_LANES + 1 };
+	struct result results[LIMIT_LANES] = { 0 };
+	char text[128];
+
+	need_lanes();
+	fixture_open(&fixture, NULL, keys);
+	for (unsigned round = 0; round < 2; round++) {
+		snprintf(text, sizeof(text), "until [ -e %s/go ]; do sleep 0.05; done",
+			fixture.directory);
+		connected.count = LIMIT_LANES + 1;
+		for (unsigned i = 0; i < LIMIT_LANES; i++)
+			run_start(&fixture, text, &results[i]);
+		await_that(&fixture, is_connected, &connected);
+		snprintf(text, sizeof(text), "%s/go", fixture.directory);
+		assert_int_equal(mkdir(text, 0700), 0);
+		for (unsigned i = 0; i < LIMIT_LANES; i++) {
+			await(&fixture, &results[i].ended);
+			assert_int_equal(results[i].status, 0);
+			result_done(&results[i]);
+		}
+		assert_int_equal(rmdir(text), 0);
+		leap += LIMIT_LANE_IDLE / 1000;
+		uv_update_time(&fixture.loop);
+		connected.count = 2;
+		await_that(&fixture, is_connected, &connected);
+	}
+	assert_int_equal(fixture.downs, 0);
+	fixture_close(&fixture);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -267,6 +333,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_end_of_all),
 		cmocka_unit_test(test_no_lane),
 		cmocka_unit_test(test_freed),
+		cmocka_unit_test(test_idle),
 	};
 
 	if (argc > 1)
