@@ -87,6 +87,11 @@ def sh(script, shell="sh", check=True, timeout=PATIENCE, **more):
     return done.stdout
 
 
+def sanitized():
+    """Whether the program has a sanitizer, whose books and quarantine are no memory of its own."""
+    return "libasan" in sh(f"ldd '{POOLFS}'")
+
+
 def processes_with(path):
     """The pids of processes whose command line or directory names path."""
     found = []

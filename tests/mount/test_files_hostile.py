@@ -215,8 +215,6 @@ class Hostile(harness.MountTest):
             del os.environ["SSHD_SFTP"]
         (cls.sshd.directory / "home/local").mkdir(parents=True)
         write(cls.sshd.directory / "home/secret", SECRET)
-        # A sanitizer's own books and its quarantine are no memory of the program.
-        cls.sanitized = "libasan" in sh(f"ldd '{harness.POOLFS}'")
         return "".join(harness.ssh_pool(cls.sshd, name, files=cls.root(name), ssh_keepalive=300)
                        for name in ["good"] + [row[0] for row in LOST + BORNE])
 
@@ -268,7 +266,7 @@ class Hostile(harness.MountTest):
         for worker in workers:
             worker.join()
         self.assertEqual("\n".join(failures), "")
-        if not self.sanitized:
+        if not harness.sanitized():
             self.assertLess(max(self.grown.values()), 16 << 20, self.grown)
             self.assertLess(memory(self.mount.process.pid, "VmHWM") - self.before, 16 << 20)
         self.done.set()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """forward/ and expose/: how they are made, what they carry, how they end; real clients and servers."""
+import contextlib
 import errno
 import os
 import select
@@ -250,6 +251,39 @@ class Streams(ForwardTest):
             with connection:
                 self.assertEqual(read_all(connection), b"%d" % size)
             sender.join()
+
+    def test_what_nobody_takes_is_kept_up_to_a_limit(self):
+        # backends/ssh/bounds.h: LIMIT_KEPT and WINDOW_CARRIED.
+        kept, window = 256 << 20, 2 << 20
+        sent, piece = [], bytes(1 << 16)
+
+        def flood(connection):
+            with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                while True:
+                    sent.append(connection.send(piece))
+
+        server = self.serving(flood)
+        before = self.rss()
+        address = make(self.instance / "expose", str(server.port))
+        count = kept // window * 4 // 3
+        connections = [connect(address) for _ in range(count)]
+        for connection in connections:
+            self.addCleanup(connection.close)
+        log = self.instance / "log"
+        wait_for(lambda: "is reset: too many bytes wait" in text(log), "the first reset")
+
+        def standing():
+            old = len(sent)
+            time.sleep(0.5)
+            return len(sent) == old
+        wait_for(standing, "end of what is taken ahead")
+        # libssh2 keeps packets with their headers.
+        if not harness.sanitized():
+            self.assertLess(self.rss() - before, (kept >> 10) * 9 // 8)
+        self.assertEqual(self.run_in(self.instance, "echo here"), (b"here\n", 0))
+        self.assertEqual(exchange(make(self.instance / "expose", str(self.server.port)), b"x"), b"x")
+        (self.instance / "expose" / str(server.port)).unlink()
+        wait_for(lambda: not server.open, "end of all")
 
     def test_resets_are_passed_on(self):
         def reset_it(connection):
