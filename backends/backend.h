@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The interface between poolfs and the kinds of machines that it can show.
+ * The interface between poolfs and the kinds of machines that it can show; of the kinds that
+ * come with poolfs as of modules, which poolfs-backend(3) tells how to write.
  *
- * A kind is described by a `struct poolfs_kind` (its name and the configuration
- * keys that it takes; linked into the daemon too, which checks configurations
- * with it) and implemented by a `struct poolfs_backend`, a table of functions
+ * A kind is described by a `struct poolfs_kind` (its name, the configuration keys that it takes,
+ * what its machines can do) and implemented by a `struct poolfs_backend`, a table of functions
  * that runs in a poolfs-shim process of its own for every instance. A backend
  * brings the life cycle and the console. Commands and files come from the
- * transport that it names; for most kinds that is SSH, and the backend only says
+ * transport that the kind names; for most kinds that is SSH, and the backend only says
  * at which address. Machines that are processes of this host may use poolfs' own agent.
  *
  * Life of a machine, all on the one thread of the shim's loop:
@@ -18,6 +18,10 @@
  * No function may block. open and close only allocate, check and free; what may
  * wait takes a `struct poolfs_op` that is completed exactly once. A backend has no
  * file-scope state. Time limits and retries belong to the core.
+ *
+ * What grows: the structs with a `size` may get further members at their end, whose zero means
+ * what was before. Those without never change while POOLFS_ABI stays what it is; what their
+ * `reserved` members hold is 0.
  */
 #ifndef POOLFS_BACKEND_H
 #define POOLFS_BACKEND_H
@@ -26,7 +30,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Another number, another interface: neither side can use the other. */
 #define POOLFS_ABI 1
+
+/* What a module exports and what poolfs-shim offers is seen from outside, whatever -fvisibility says. */
+#pragma GCC visibility push(default)
 
 struct uv_loop_s;
 
@@ -82,7 +94,11 @@ struct poolfs_key {
 	int64_t min, max;		/* for POOLFS_INT, SIZE (bytes), SECONDS (ms); both 0: no bounds */
 	const char *const *choices;	/* for POOLFS_CHOICE, ended by NULL */
 	const char *help;		/* one or two sentences for --help-backend and the manual */
+	uint64_t reserved[2];
 };
+
+/* The keys of the login, for kinds whose transport is or may be "ssh": to be one of their tables. */
+extern const struct poolfs_key poolfs_ssh_keys[];
 
 /*
  * The checked values of one pool's section. The getters assert that the key is in
@@ -107,6 +123,7 @@ const char *poolfs_member(const struct poolfs_values *values, const char *family
 struct poolfs_target {
 	char name[64];		/* mkdir of this name takes it; "": it has none */
 	char machine[264];	/* the same text wherever the same machine is meant: "host:port" */
+	uint64_t reserved[8];
 };
 
 /* ---- A kind of machine --------------------------------------------------- */
@@ -114,10 +131,20 @@ struct poolfs_target {
 #define POOLFS_FEATURE_CONSOLE 1u	/* `console`: poolfs_machine_console is called */
 #define POOLFS_FEATURE_OUTLIVES 2u	/* the machine goes on without the instance: commands that still
 					   run are killed before the instance goes */
-#define POOLFS_FEATURE_FORWARD 4u	/* `forward` and `expose`: its transport has forwards */
+#define POOLFS_FEATURE_FORWARD 4u	/* `forward` and `expose`: the core's, by the transport */
 #define POOLFS_FEATURE_SYSRQ 8u		/* verb `sysrq` of ctl, and on_crash_sysrq: .sysrq is there */
 #define POOLFS_FEATURE_NMI 16u		/* verb `nmi` of ctl: .nmi is there */
 #define POOLFS_FEATURE_RESET 32u	/* on_crash = reset: .reset is there */
+#define POOLFS_FEATURE_COMMANDS 64u	/* `cmd`, `runs` and what goes with them: likewise */
+#define POOLFS_FEATURE_FILES 128u	/* `files`: likewise */
+
+/* A word that `ctl` takes for the backend. */
+struct poolfs_verb {
+	const char *name;	/* a letter, then letters, digits, "-", "_"; not stop, sysrq or nmi */
+	const char *argument;	/* the name of what has to follow it, as in "sysrq KEY"; NULL: nothing may */
+	const char *help;	/* one sentence */
+	uint64_t reserved[2];
+};
 
 struct poolfs_kind {
 	uint32_t abi;			/* POOLFS_ABI */
@@ -145,6 +172,19 @@ struct poolfs_kind {
 		struct poolfs_target *target, struct poolfs_err *err);
 	/* The key (SECONDS) that says how long stop may take, and a few seconds more; NULL: just these. */
 	const char *stop_limit;
+	/*
+	 * How commands and files get to the machine: "ssh" (NULL means that too), "agent" (kinds that
+	 * come with poolfs only), or "none". What the transport cannot do, or "none" at all, is not
+	 * listed in the directory of an instance.
+	 */
+	const char *transport;
+	/* Where that hangs on the values of a pool's keys; NULL: it is always `transport`. */
+	const char *(*transport_with)(const struct poolfs_values *values);
+	/* Words for `ctl`, ended by one without name, and those that hang on the values of a pool's keys:
+	 * calls add(data, verb) for each, which copies it. May be NULL. With any, .verb must be there. */
+	const struct poolfs_verb *verbs;
+	void (*verbs_with)(const struct poolfs_values *values,
+		void (*add)(void *data, const struct poolfs_verb *verb), void *data);
 };
 
 /* ---- What the shim offers to a backend ----------------------------------- */
@@ -216,6 +256,7 @@ struct poolfs_address {
 	const char *directory;
 	/* For "agent": a connected socket to the agent in the machine (agent/talk.h). */
 	int agent;
+	uint64_t reserved[8];
 };
 
 struct poolfs_backend {
@@ -232,7 +273,7 @@ struct poolfs_backend {
 	/* Ends the machine and everything that belongs to it; also half-started, also one that has
 	 * ended. After it is done, no callback comes any more. */
 	void (*stop)(void *state, struct poolfs_op *op);
-	/* The address for the transport; after start is done. */
+	/* The address for the transport; after start is done. NULL: for transport "none". */
 	int (*address)(void *state, struct poolfs_address *address, struct poolfs_err *err);
 	/* Types into the console. Returns how many bytes were taken (fewer when it is not reading;
 	 * 0 is possible), or a negative errno. NULL: `console` is read-only. */
@@ -247,8 +288,32 @@ struct poolfs_backend {
 	 * poolfs_machine_ended with CRASHED or RESTARTED, which may then be called again. Done as start
 	 * is. NULL: there is no way. */
 	void (*reset)(void *state, struct poolfs_op *op);
-	/* How commands and files get to the machine: "ssh" (NULL means that too), or "agent". */
-	const char *transport;
+	/*
+	 * Does what a verb of `ctl` says; after start was done, at most one at a time. argument is NULL
+	 * where the verb has none. verb and argument are valid in this call only. The core cancels it
+	 * when it takes too long, and before stop, which may be called while it is not done yet: it is
+	 * done before stop is. The reason of a failure goes to `log`.
+	 */
+	void (*verb)(void *state, const char *verb, const char *argument, struct poolfs_op *op);
 };
+
+/* ---- A module ---------------------------------------------------------------- */
+
+/* What `poolfs --module FILE` looks for in FILE. */
+struct poolfs_module {
+	uint32_t abi;		/* POOLFS_ABI */
+	uint32_t size;		/* sizeof(struct poolfs_module) */
+	const struct poolfs_kind *kind;
+	const struct poolfs_backend *backend;	/* whose kind is the same */
+};
+
+/* Every module defines this. */
+extern const struct poolfs_module poolfs_module;
+
+#pragma GCC visibility pop
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

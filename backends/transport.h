@@ -2,7 +2,7 @@
 /*
  * A transport carries commands and files to a machine that is up. The shim's core
  * uses this interface alone; SSH (backends/ssh/) and poolfs' agent (backends/agent/)
- * implement it.
+ * implement it, and so does the want of one (shim/nowhere.c).
  *
  * Loop's thread only. Nothing here blocks; every callback comes from the loop, never
  * from inside the call that asked for it. What comes from the machine is hostile: sizes,
@@ -90,6 +90,8 @@ typedef void transport_file_done(void *data, const struct file_reply *reply,
 
 struct transport_ops {
 	const char *name;
+	/* It needs no address: connect gets one that is empty. */
+	bool nowhere;
 	/* values hold the transport's keys (user, key, ...). 0 or a negative errno with err. */
 	int (*new)(struct uv_loop_s *loop, const struct poolfs_values *values,
 		const struct transport_events *events, void *data,
@@ -148,5 +150,6 @@ struct transport_ops {
 
 extern const struct transport_ops ssh_transport;
 extern const struct transport_ops agent_transport;
+extern const struct transport_ops none_transport;
 
 #endif

@@ -44,6 +44,7 @@ struct job {
 	const struct poolfs_kind *kind;	/* NULL: [poolfs], or unknown */
 	bool lenient;			/* the kind is unknown, so its keys are too */
 	struct poolfs_values *values;
+	struct facts facts;		/* what the kind says of them */
 };
 
 /* Says that a key is none of the section's, and which one may have been meant. */
@@ -144,7 +145,7 @@ static void check_kind(struct job *job)
 	struct poolfs_err err;
 	char name[64];
 
-	if (!job->kind || kinds_check(job->kind, job->values, &err) == 0)
+	if (!job->kind || facts_find(job->kind, job->values, &job->facts, &err) == 0)
 		return;
 	/* The text should begin with the key that is to be changed. */
 	size_t length = strcspn(err.text, ": ");
@@ -165,7 +166,7 @@ static void check_sysrq(struct job *job)
 		wrong = "SysRq keys are digits and small letters, as in \"wl\"";
 	else if (strlen(keys) > SYSRQ_MAX)
 		wrong = "these are too many keys; a few do, such as \"wl\"";
-	else if (set && !(job->kind->features & POOLFS_FEATURE_SYSRQ))
+	else if (set && !(job->facts.features & POOLFS_FEATURE_SYSRQ))
 		wrong = "this kind of machine takes no SysRq: leave the key out";
 	if (wrong)
 		complaints_add(&job->loader->complaints,
@@ -177,7 +178,7 @@ static void check_reset(struct job *job)
 {
 	if (values_key(job->values, "on_crash") && poolfs_has(job->values, "on_crash") &&
 		strcmp(poolfs_string(job->values, "on_crash"), "reset") == 0 &&
-		!(job->kind->features & POOLFS_FEATURE_RESET))
+		!(job->facts.features & POOLFS_FEATURE_RESET))
 		complaints_add(&job->loader->complaints, section_line(job->section, "on_crash"),
 			"on_crash", "this kind of machine cannot be reset: choose keep or destroy");
 }
@@ -212,13 +213,14 @@ static struct poolfs_values *read_values(struct job *job, const struct poolfs_ke
 		set_item(job, &job->section->items[i]);
 	values_defaults(job->values, job->loader->directory);
 	values_each(job->values, check_value, job);
-	if (job->kind && job->loader->complaints.count == before) {
+	if (job->kind && job->loader->complaints.count == before)
 		check_patterns(job);
+	if (job->loader->complaints.count == before)
+		check_kind(job);
+	if (job->kind && job->loader->complaints.count == before) {
 		check_sysrq(job);
 		check_reset(job);
 	}
-	if (job->loader->complaints.count == before)
-		check_kind(job);
 	return job->values;
 }
 
@@ -257,6 +259,7 @@ static const struct poolfs_kind *pool_kind(struct loader *loader, const struct s
 static void pool_done(struct config_pool *pool)
 {
 	values_free(pool->values);
+	facts_done(&pool->facts);
 	free(pool->name);
 }
 
@@ -272,6 +275,7 @@ static void read_pool(struct loader *loader, const struct section *section, cons
 	if (pool.kind) {
 		const struct poolfs_key **tables = kinds_tables(pool.kind);
 		pool.values = read_values(&job, tables);
+		pool.facts = job.facts;
 		free(tables);
 	} else {
 		pool.values = values_new(common_tables);

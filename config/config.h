@@ -11,11 +11,13 @@
 #include <stdio.h>
 
 #include "backends/backend.h"
+#include "backends/facts.h"
 
 struct config_pool {
 	char *name;
 	const struct poolfs_kind *kind;
 	struct poolfs_values *values;	/* kinds_pool_keys and the kind's tables */
+	struct facts facts;		/* what the kind says of them */
 };
 
 struct config {

@@ -22,10 +22,10 @@ static int add_pool(struct config *config, struct poolfs_err *err)
 	for (size_t i = 0; result == 0 && i < sizeof(settings) / sizeof(*settings); i++)
 		result = values_set(values, settings[i][0], settings[i][1], "/", err);
 	values_defaults(values, "/");
-	config->pools = memory_new(sizeof(*config->pools));
-	config->pools[config->pool_count++] = (struct config_pool){
-		.name = memory_string("demo"), .kind = kind, .values = values };
-	return result < 0 ? result : kinds_check(kind, values, err);
+	struct config_pool *pool = config->pools = memory_new(sizeof(*config->pools));
+	*pool = (struct config_pool){ .name = memory_string("demo"), .kind = kind, .values = values };
+	config->pool_count++;
+	return result < 0 ? result : facts_find(kind, values, &pool->facts, err);
 }
 
 /* Makes it. */

@@ -96,6 +96,20 @@ static void print_table(FILE *out, const struct poolfs_key *table, unsigned *see
 	}
 }
 
+/* Prints the verbs that every pool of the kind has. */
+static void print_verbs(FILE *out, const struct poolfs_verb *verbs)
+{
+	if (!verbs || !verbs->name)
+		return;
+	fputs("\nVerbs of ctl:\n", out);
+	for (const struct poolfs_verb *verb = verbs; verb->name; verb++) {
+		fprintf(out, "  %s%s%s\n", verb->name, verb->argument ? " " : "",
+			verb->argument ? verb->argument : "");
+		if (verb->help)
+			print_wrapped(out, INDENT, 0, verb->help);
+	}
+}
+
 /* Prints how the types that were seen are written. */
 static void print_notations(FILE *out, unsigned seen)
 {
@@ -138,5 +152,6 @@ int config_print_keys(FILE *out, const char *name)
 	fputs("\nKeys of every pool:\n", out);
 	print_table(out, kinds_pool_keys, &seen);
 	print_notations(out, seen);
+	print_verbs(out, kind->verbs);
 	return 0;
 }

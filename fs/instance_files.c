@@ -2,7 +2,6 @@
 /* The control files of an instance: one function for each, and the table. */
 #include "fs/instance.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 #include "backends/base/memory.h"
 #include "backends/protocol/states.h"
 #include "fs/command.h"
+#include "fs/ctl.h"
 #include "fs/jsontext.h"
 #include "fs/settings_files.h"
 
@@ -195,102 +195,29 @@ static struct object *expose_at(struct object *object)
 	return forward_set_object(instance_of(object)->forwards[FORWARD_TO_GUEST]);
 }
 
-/* The verbs for the machine: shown, and taken, where its kind has the feature. */
-static const struct {
-	const char *word;
-	uint32_t feature;
-	enum machine_verb verb;
-	bool key;			/* " KEY" follows */
-} machine_verbs[] = {
-	{ "sysrq", POOLFS_FEATURE_SYSRQ, MACHINE_SYSRQ, true },
-	{ "nmi", POOLFS_FEATURE_NMI, MACHINE_NMI, false },
-};
-#define MACHINE_VERBS_COUNT (sizeof(machine_verbs) / sizeof(*machine_verbs))
-
-/* Whether the instance has a verb for the machine. */
-static bool has_verb(struct object *object, size_t index)
-{
-	return instance_directory.features(object) & machine_verbs[index].feature;
-}
-
-/* ctl, read: the verbs */
-static void ctl_show(struct object *object, struct text *text)
-{
-	text_printf(text, "stop\n");
-	for (size_t i = 0; i < MACHINE_VERBS_COUNT; i++)
-		if (has_verb(object, i))
-			text_printf(text, "%s%s\n", machine_verbs[i].word,
-				machine_verbs[i].key ? " KEY" : "");
-}
-
-/* Takes a verb for the machine apart: its index and, where it has one, the key. -EINVAL: it is none. */
-static int find_verb(struct object *object, const char *data, size_t size, char *key)
-{
-	if (size > 0 && data[size - 1] == '\n')
-		size--;
-	for (size_t i = 0; i < MACHINE_VERBS_COUNT; i++) {
-		size_t length = strlen(machine_verbs[i].word), whole = length;
-
-		if (machine_verbs[i].key)
-			whole += 2;
-		if (!has_verb(object, i) || size != whole ||
-			memcmp(data, machine_verbs[i].word, length) != 0)
-			continue;
-		*key = machine_verbs[i].key ? data[length + 1] : 0;
-		if (*key && (data[length] != ' ' || (!islower((unsigned char)*key) &&
-							!isdigit((unsigned char)*key))))
-			return -EINVAL;
-		return (int)i;
-	}
-	return -EINVAL;
-}
-
-/* Does something to the machine. */
-static int tell_machine(struct instance *instance, const char *data, size_t size)
-{
-	char key;
-	int index = find_verb(&instance->object, data, size, &key);
-
-	if (index < 0)
-		return index;
-	if (states_is_over(instance->state) && instance->state != INSTANCE_CRASHED)
-		return -EHOSTDOWN;
-	struct frame_machine frame = { .verb = machine_verbs[index].verb,
-		.key = (unsigned char)key };
-	shim_send(instance->shim, FRAME_MACHINE, 0, &frame, sizeof(frame));
-	return 0;
-}
-
-/* ctl, written: "stop" ends every run */
-static int ctl_store(struct object *object, const char *data, size_t size)
-{
-	struct instance *instance = instance_of(object);
-	struct run *run;
-
-	if (!control_is_word(data, size, "stop"))
-		return tell_machine(instance, data, size);
-	TAILQ_FOREACH(run, &instance->runs, entry)
-		run_stop(run);
-	return 0;
-}
-
 const struct control instance_controls[] = {
 	{ .name = "state", .mode = S_IFREG | 0400, .show = state_show },
 	{ .name = "ready", .mode = S_IFREG | 0400, .stream = ready_stream, .flags = CONTROL_WAITS },
 	{ .name = "error", .mode = S_IFREG | 0400, .show = error_show },
 	{ .name = "status", .mode = S_IFREG | 0400, .show = status_show },
-	{ .name = "cmd", .mode = S_IFREG | 0600, .ops = &command_ops },
-	{ .name = "timeout", .mode = S_IFREG | 0600, .show = settings_files_timeout_show,
+	{ .name = "cmd", .mode = S_IFREG | 0600, .feature = POOLFS_FEATURE_COMMANDS,
+	  .ops = &command_ops },
+	{ .name = "timeout", .mode = S_IFREG | 0600, .feature = POOLFS_FEATURE_COMMANDS,
+	  .show = settings_files_timeout_show,
 	  .store = settings_files_timeout_store },
-	{ .name = "environment", .mode = S_IFREG | 0600, .show = settings_files_environment_show,
+	{ .name = "environment", .mode = S_IFREG | 0600, .feature = POOLFS_FEATURE_COMMANDS,
+	  .show = settings_files_environment_show,
 	  .ops = &settings_files_environment_ops },
-	{ .name = "cwd", .mode = S_IFREG | 0600, .show = settings_files_cwd_show,
+	{ .name = "cwd", .mode = S_IFREG | 0600, .feature = POOLFS_FEATURE_COMMANDS,
+	  .show = settings_files_cwd_show,
 	  .store = settings_files_cwd_store },
-	{ .name = "tty", .mode = S_IFREG | 0600, .show = settings_files_tty_show,
+	{ .name = "tty", .mode = S_IFREG | 0600, .feature = POOLFS_FEATURE_COMMANDS,
+	  .show = settings_files_tty_show,
 	  .store = settings_files_tty_store },
-	{ .name = "last", .mode = S_IFLNK | 0777, .show = last_show, .hidden = last_hidden },
-	{ .name = "runs", .mode = S_IFDIR | 0700 },
-	{ .name = "files", .mode = S_IFDIR | 0700, .at = files_at },
+	{ .name = "last", .mode = S_IFLNK | 0777, .feature = POOLFS_FEATURE_COMMANDS,
+	  .show = last_show, .hidden = last_hidden },
+	{ .name = "runs", .mode = S_IFDIR | 0700, .feature = POOLFS_FEATURE_COMMANDS },
+	{ .name = "files", .mode = S_IFDIR | 0700, .feature = POOLFS_FEATURE_FILES, .at = files_at },
 	{ .name = "forward", .mode = S_IFDIR | 0700, .feature = POOLFS_FEATURE_FORWARD,
 	  .at = forward_at },
 	{ .name = "expose", .mode = S_IFDIR | 0700, .feature = POOLFS_FEATURE_FORWARD, .at = expose_at },
@@ -298,7 +225,8 @@ const struct control instance_controls[] = {
 	  .stream = console_stream, .store = console_store, .ops = &stream_ops },
 	{ .name = "console.follow", .mode = S_IFREG | 0400, .feature = POOLFS_FEATURE_CONSOLE,
 	  .stream = console_stream, .flags = CONTROL_WAITS | CONTROL_UNLISTED, .ops = &stream_ops },
-	{ .name = "ctl", .mode = S_IFREG | 0600, .show = ctl_show, .store = ctl_store },
+	{ .name = "ctl", .mode = S_IFREG | 0600, .show = ctl_show, .store = ctl_store,
+	  .hidden = ctl_hidden },
 	{ .name = "crash", .mode = S_IFREG | 0400, .feature = POOLFS_FEATURE_CONSOLE,
 	  .stream = crash_stream, .ops = &stream_ops },
 	{ .name = "crashes", .mode = S_IFDIR | 0700, .feature = POOLFS_FEATURE_CONSOLE,

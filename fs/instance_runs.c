@@ -255,10 +255,8 @@ static void instance_stat(struct object *object, struct stat *stat)
 static uint32_t instance_features(struct object *object)
 {
 	struct instance *instance = container_of(object, struct instance, object);
-	const struct config_pool *config = pool_config(instance->pool);
-	const struct poolfs_kind *kind = config->kind;
 
-	return kind->features | (kind->features_with ? kind->features_with(config->values) : 0);
+	return pool_config(instance->pool)->facts.features;
 }
 
 const struct directory instance_directory = {

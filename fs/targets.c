@@ -61,28 +61,20 @@ static void machine_put(struct machine *machine)
 /* Reads the list, which was checked with the configuration. */
 struct targets *targets_new(struct machine_list *machines, const struct config_pool *config)
 {
-	const struct poolfs_kind *kind = config->kind;
-	size_t count = 0;
+	const struct facts *facts = &config->facts;
+	size_t count = facts->target_count;
 
-	if (!kind->targets || !kind->target)
-		return NULL;
-	const char *const *words = poolfs_words(config->values, kind->targets);
-	while (words[count])
-		count++;
 	if (count == 0)
 		return NULL;
+	const char *const *words = poolfs_words(config->values, config->kind->targets);
 	struct targets *targets =
 		memory_new(sizeof(*targets) + count * sizeof(*targets->list));
 	targets->count = count;
 	for (size_t i = 0; i < count; i++) {
-		struct poolfs_target found = { 0 };
-		int result = kind->target(config->values, words[i], &found, NULL);
-
-		assert(result == 0);
-		(void)result;
 		targets->list[i].word = words[i];
-		snprintf(targets->list[i].name, sizeof(targets->list[i].name), "%s", found.name);
-		targets->list[i].machine = machine_get(machines, found.machine);
+		snprintf(targets->list[i].name, sizeof(targets->list[i].name), "%s",
+			facts->targets[i].name);
+		targets->list[i].machine = machine_get(machines, facts->targets[i].machine);
 	}
 	return targets;
 }

@@ -504,5 +504,4 @@ const struct poolfs_backend container_backend = {
 	.stop = container_stop,
 	.address = container_address,
 	.console_write = container_console_write,
-	.transport = "agent",
 };

@@ -107,4 +107,5 @@ const struct poolfs_kind container_kind = {
 	.features = POOLFS_FEATURE_CONSOLE,
 	.tables = tables,
 	.check = check,
+	.transport = "agent",
 };

@@ -90,6 +90,8 @@ enum frame_type {
 				   PROTOCOL_FORWARDS_MAX are there at a time */
 	FRAME_FORWARD_END,	/* id: the forward. Ends it and its connections; no more about it. No
 				   payload */
+	FRAME_VERB,		/* struct frame_verb, the verb, its argument: the backend is to do it. What
+				   comes of it stands in the log and, with the key "verb", in STATUS */
 
 	/* shim to daemon */
 	FRAME_STATE = 64,	/* struct frame_state, then the reason as text (may be empty) */
@@ -135,6 +137,18 @@ enum machine_verb {
 struct frame_machine {
 	uint32_t verb;		/* enum machine_verb */
 	uint32_t key;		/* of MACHINE_SYSRQ, else 0 */
+};
+
+/* Verbs that wait for the one that is under way; one more is refused. Longest verb and argument. */
+#define PROTOCOL_VERBS_MAX 16u
+#define PROTOCOL_VERB_MAX 63u
+#define PROTOCOL_ARGUMENT_MAX 4096u
+
+/* A verb that the backend has beside those of FRAME_MACHINE. Neither text has a NUL. */
+struct frame_verb {
+	uint32_t verb_size;
+	uint32_t argument_size;
+	uint32_t has_argument;	/* 1: there is one, which may be empty */
 };
 
 /* How a run is to be made. environment: lines KEY=VALUE, each ended by "\n"; a KEY is

@@ -5,7 +5,6 @@
 
 #include "backends/qemu/image.h"
 #include "backends/qemu/qemu.h"
-#include "backends/ssh/keys.h"
 
 /* The emulator of the machine that we are built for. */
 #if defined(__aarch64__)
@@ -96,7 +95,7 @@ static const struct poolfs_key qemu_keys[] = {
 	{ 0 }
 };
 
-static const struct poolfs_key *const tables[] = { qemu_keys, ssh_keys, NULL };
+static const struct poolfs_key *const tables[] = { qemu_keys, poolfs_ssh_keys, NULL };
 
 /* Whether QEMU can be told the path: it goes into JSON, which is UTF-8. */
 static bool is_utf8(const char *path)
@@ -112,10 +111,7 @@ static int qemu_check(const struct poolfs_values *values, struct poolfs_err *err
 {
 	bool has_kernel = poolfs_has(values, "kernel");
 	uint64_t size;
-	int result = ssh_keys_check(values, err);
 
-	if (result < 0)
-		return result;
 	if (!has_kernel && !poolfs_has(values, "disk"))
 		return poolfs_err_set(err, -EINVAL, "kernel: needed (or disk): there is nothing to "
 			"boot; poolfs-mkguest makes a small guest");
@@ -136,8 +132,8 @@ const struct poolfs_kind qemu_kind = {
 	.size = sizeof(struct poolfs_kind),
 	.name = "qemu",
 	.summary = "virtual machines by QEMU, with KVM or by emulation",
-	.features = POOLFS_FEATURE_CONSOLE | POOLFS_FEATURE_FORWARD |
-		POOLFS_FEATURE_SYSRQ | POOLFS_FEATURE_NMI | POOLFS_FEATURE_RESET,
+	.features = POOLFS_FEATURE_CONSOLE | POOLFS_FEATURE_SYSRQ | POOLFS_FEATURE_NMI |
+		POOLFS_FEATURE_RESET,
 	.tables = tables,
 	.check = qemu_check,
 };

@@ -12,7 +12,6 @@
 #include "backends/remote/jump.h"
 #include "backends/remote/tap_text.h"
 #include "backends/remote/target.h"
-#include "backends/ssh/keys.h"
 
 static const char *const trusts[] = { "known", "accept-new", NULL };
 
@@ -63,7 +62,7 @@ static const struct poolfs_key keys[] = {
 	{ 0 }
 };
 
-static const struct poolfs_key *const tables[] = { keys, ssh_keys, NULL };
+static const struct poolfs_key *const tables[] = { keys, poolfs_ssh_keys, NULL };
 
 /* What a word of `targets` says; the port and the machine's text are complete. */
 static int read_target(const struct poolfs_values *values, const char *word,
@@ -172,7 +171,7 @@ static int check(const struct poolfs_values *values, struct poolfs_err *err)
 		result = jump_check(values, err);
 	if (result == 0)
 		result = check_console(values, err);
-	return result < 0 ? result : ssh_keys_check(values, err);
+	return result;
 }
 
 /* What there is in some pools only. */
@@ -186,7 +185,7 @@ const struct poolfs_kind remote_kind = {
 	.size = sizeof(struct poolfs_kind),
 	.name = "ssh",
 	.summary = "machines that exist already, reached by SSH",
-	.features = POOLFS_FEATURE_OUTLIVES | POOLFS_FEATURE_FORWARD,
+	.features = POOLFS_FEATURE_OUTLIVES,
 	.tables = tables,
 	.features_with = features_with,
 	.check = check,

@@ -86,6 +86,8 @@ static const struct frame_rule rules[] = {
 	[FRAME_STOP] = { take_stop },
 	[FRAME_MACHINE] = { take_machine, sizeof(struct frame_machine),
 		sizeof(struct frame_machine) },
+	[FRAME_VERB] = { verbs_add, sizeof(struct frame_verb) + 1,
+		sizeof(struct frame_verb) + PROTOCOL_VERB_MAX + PROTOCOL_ARGUMENT_MAX },
 	[FRAME_RUN_SETUP] = { commands_prepare, sizeof(struct frame_run_setup),
 		sizeof(struct frame_run_setup) + PROTOCOL_ENVIRONMENT_MAX + PROTOCOL_CWD_MAX, true },
 	[FRAME_RUN_INPUT] = { commands_input, 0, PROTOCOL_INPUT_WINDOW, true },

@@ -4,9 +4,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <uv.h>
 
+#include "backends/base/grown.h"
 #include "backends/base/memory.h"
 #include "backends/shim/op.h"
 
@@ -30,14 +30,15 @@ struct door {
 	bool cancelled;
 };
 
-/* Refuses a table that this core cannot use. */
-static int check_table(const struct poolfs_backend *backend, struct poolfs_err *err)
+/* Takes a table over, or refuses one that this core cannot use. */
+static int take_table(struct poolfs_backend *copy, const struct poolfs_backend *backend,
+	struct poolfs_err *err)
 {
 	if (backend->abi != POOLFS_ABI)
 		return poolfs_err_set(err, -EINVAL,
 			"the backend was built for interface %u, not %u", backend->abi, POOLFS_ABI);
 	if (backend->size < offsetof(struct poolfs_backend, address) ||
-		backend->size > sizeof(*backend))
+		grown_copy(copy, sizeof(*copy), backend, backend->size) < 0)
 		return poolfs_err_set(err, -EINVAL, "the backend's table has an unknown size");
 	if (!backend->open || !backend->close || !backend->start || !backend->stop)
 		return poolfs_err_set(err, -EINVAL, "the backend lacks open, close, start or stop");
@@ -54,12 +55,13 @@ static void door_closed(uv_handle_t *handle)
 int door_open(const struct poolfs_backend *backend, struct poolfs_machine *machine,
 	struct door **out, struct poolfs_err *err)
 {
-	int result = check_table(backend, err);
+	struct poolfs_backend copy;
+	int result = take_table(&copy, backend, err);
 
 	if (result < 0)
 		return result;
 	struct door *door = memory_new(sizeof(*door));
-	memcpy(&door->backend, backend, backend->size);
+	door->backend = copy;
 	door->machine = machine;
 	uv_timer_init(poolfs_machine_loop(machine), &door->limit);
 	result = backend->open(machine, &door->state, err);
@@ -217,6 +219,17 @@ int door_nmi(struct door *door)
 	if (!door->backend.nmi)
 		return -EOPNOTSUPP;
 	return runs(door) ? door->backend.nmi(door->state) : -EHOSTDOWN;
+}
+
+/* Does what a verb says. */
+int door_verb(struct door *door, const char *verb, const char *argument, struct poolfs_op *op)
+{
+	if (!door->backend.verb)
+		return -EOPNOTSUPP;
+	if (door->step != DOOR_STARTED)
+		return -EHOSTDOWN;
+	door->backend.verb(door->state, verb, argument, op);
+	return 0;
 }
 
 /* Whether there is a way. */

@@ -43,6 +43,9 @@ int door_console_write(struct door *door, const void *data, size_t size);
 /* As in backend.h; -EHOSTDOWN while the machine does not run, -EOPNOTSUPP when there is no way. */
 int door_sysrq(struct door *door, char key);
 int door_nmi(struct door *door);
+/* As in backend.h; 0 when op is the backend's now, -EHOSTDOWN while the machine does not run,
+ * -EOPNOTSUPP when there is no way. */
+int door_verb(struct door *door, const char *verb, const char *argument, struct poolfs_op *op);
 /* Whether door_reset can be called. */
 bool door_can_reset(const struct door *door);
 /* Begins the machine anew; then all is as after door_start. */

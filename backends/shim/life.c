@@ -147,7 +147,9 @@ static void life_connect(struct shim *shim)
 	struct poolfs_address address;
 	struct poolfs_err err = { "" };
 
-	if (door_address(life->door, &address, &err) < 0) {
+	if (shim->setup.transport->nowhere) {
+		address = (struct poolfs_address){ 0 };
+	} else if (door_address(life->door, &address, &err) < 0) {
 		life_down(shim, life->state == INSTANCE_BOOTING, err.text);
 		return;
 	}
@@ -366,6 +368,7 @@ static void life_restart(struct shim *shim)
 		life_fail(shim, err.text);
 		return;
 	}
+	verbs_end(shim);
 	door_reset(life->door, life_boot_left(shim), life_started, shim);
 }
 
@@ -494,6 +497,13 @@ void life_nmi(struct shim *shim)
 		journal_printf(shim, "nmi: %s", strerror(-result));
 }
 
+/* A verb of the backend. */
+int life_verb(struct shim *shim, const char *verb, const char *argument, struct poolfs_op *op)
+{
+	return life_is_running(&shim->life) ? door_verb(shim->life.door, verb, argument, op) :
+					      -EHOSTDOWN;
+}
+
 /* The machine is gone for good: closes it, and says so. */
 static void life_finish(struct shim *shim, bool clean)
 {
@@ -540,6 +550,7 @@ static void life_end(struct shim *shim)
 		return;
 	}
 	life->end = LIFE_ENDING;
+	verbs_end(shim);
 	door_stop(life->door, shim->setup.stop_limit, life_stopped, shim);
 }
 

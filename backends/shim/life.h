@@ -89,6 +89,9 @@ int life_type(struct shim *shim, const void *data, size_t size);
 void life_sysrq(struct shim *shim, char key);
 void life_nmi(struct shim *shim);
 
+/* Lets the backend do what a verb says; as door_verb. */
+int life_verb(struct shim *shim, const char *verb, const char *argument, struct poolfs_op *op);
+
 /* Ends the machine; shim_setup.done follows. */
 void life_stop(struct shim *shim);
 void life_close(struct shim *shim);

@@ -20,6 +20,7 @@
 #include "backends/base/memory.h"
 #include "backends/base/values.h"
 #include "backends/crash/patterns.h"
+#include "backends/facts.h"
 #include "backends/kinds.h"
 #include "backends/process/launch.h"
 #include "backends/shim/registry.h"
@@ -32,6 +33,7 @@
 struct instance {
 	char *name;				/* POOL/NAME */
 	const struct poolfs_backend *backend;
+	const char *transport;
 	const struct poolfs_key **tables;
 	struct poolfs_values *values;
 	struct patterns *patterns;		/* of crashes */
@@ -150,7 +152,8 @@ static int set_kind(struct instance *instance, const char *type, const json_t *v
 	instance->values = values_from_json(instance->tables, values, &err);
 	if (!instance->values)
 		return complain("instance.json", err.text);
-	return 0;
+	instance->transport = facts_transport(kind, instance->values, &err);
+	return instance->transport ? 0 : complain("instance.json", err.text);
 }
 
 /* Reads instance.json. */
@@ -220,7 +223,7 @@ static int run(const struct instance *instance, const char *directory, int dirfd
 	struct program program;
 	struct shim_setup setup = {
 		.backend = instance->backend,
-		.transport = registry_transport(instance->backend),
+		.transport = registry_transport(instance->transport),
 		.values = instance->values,
 		.patterns = instance->patterns,
 		.name = instance->name,

@@ -17,6 +17,7 @@ static const struct poolfs_backend *const backends[] = {
 static const struct transport_ops *const transports[] = {
 	&ssh_transport,
 	&agent_transport,
+	&none_transport,
 	NULL,
 };
 
@@ -29,11 +30,9 @@ const struct poolfs_backend *registry_find(const char *type)
 	return NULL;
 }
 
-/* Looks its transport up. */
-const struct transport_ops *registry_transport(const struct poolfs_backend *backend)
+/* Looks a transport up. */
+const struct transport_ops *registry_transport(const char *name)
 {
-	const char *name = backend->transport ? backend->transport : transports[0]->name;
-
 	for (size_t i = 0; transports[i]; i++)
 		if (strcmp(transports[i]->name, name) == 0)
 			return transports[i];

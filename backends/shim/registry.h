@@ -8,7 +8,7 @@
 
 /* The backend of a kind's name, or NULL. */
 const struct poolfs_backend *registry_find(const char *type);
-/* The transport that a backend names, or NULL. */
-const struct transport_ops *registry_transport(const struct poolfs_backend *backend);
+/* The transport of that name (facts.h), or NULL. */
+const struct transport_ops *registry_transport(const char *name);
 
 #endif

@@ -38,6 +38,7 @@ struct shim *shim_new(struct uv_loop_s *loop, const struct shim_setup *setup)
 	commands_init(shim);
 	requests_init(shim);
 	forwards_init(shim);
+	verbs_init(shim);
 	daemon_init(shim, setup->listener);
 	life_begin(shim);
 	return shim;
@@ -57,6 +58,7 @@ void shim_close(struct shim *shim)
 	duties_close(shim);
 	life_close(shim);
 	forwards_close(shim);
+	verbs_close(shim);
 	console_close(shim);
 	crashes_close(shim);
 	quiet_close(shim);

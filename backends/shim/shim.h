@@ -23,6 +23,7 @@
 #include "backends/shim/requests.h"
 #include "backends/shim/commands.h"
 #include "backends/shim/status.h"
+#include "backends/shim/verbs.h"
 #include "backends/transport.h"
 
 /* What the core works with; strings and tables must outlive it. */
@@ -59,6 +60,7 @@ struct shim {
 	struct commands commands;
 	struct requests requests;
 	struct forwards_set forwards;
+	struct verbs verbs;
 	struct daemon daemon;
 	uv_prepare_t flush;		/* once each turn, before the loop waits: joined notices */
 };

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-const struct poolfs_key ssh_keys[] = {
+const struct poolfs_key poolfs_ssh_keys[] = {
 	{ .name = "ssh_user",
 	  .type = POOLFS_STRING,
 	  .fallback = "root",

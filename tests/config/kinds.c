@@ -52,12 +52,12 @@ static int machine_check(const struct poolfs_values *values, struct poolfs_err *
 static const struct poolfs_kind machine_kind = {
 	.abi = POOLFS_ABI, .size = sizeof(struct poolfs_kind),
 	.name = "machine", .summary = "a machine for tests",
-	.tables = machine_tables, .check = machine_check,
+	.tables = machine_tables, .check = machine_check, .transport = "none",
 };
 static const struct poolfs_kind bare_kind = {
 	.abi = POOLFS_ABI, .size = sizeof(struct poolfs_kind),
 	.name = "bare", .summary = "a machine without keys of its own",
-	.tables = no_tables,
+	.tables = no_tables, .transport = "none",
 };
 
 const struct poolfs_kind *const kinds_all[] = { &machine_kind, &bare_kind, NULL };

@@ -95,7 +95,7 @@ static void event_status(void *data, const char *key, const char *value)
 
 static const struct transport_events events = { event_up, event_down, event_log, event_status };
 
-static const struct poolfs_key *const tables[] = { kinds_pool_keys, ssh_keys, NULL };
+static const struct poolfs_key *const tables[] = { kinds_pool_keys, poolfs_ssh_keys, NULL };
 
 /* Sets one key. */
 static void set(struct fixture *fixture, const char *key, const char *value)

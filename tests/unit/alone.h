@@ -130,7 +130,8 @@ static uint64_t alone_set_up(const struct setting *settings)
 	log_open(false, LOG_LEVEL_ERROR);
 	uv_loop_init(&loop);
 	tables = kinds_tables(&kind);
-	pool_section = (struct config_pool){ .name = (char *)"web", .kind = &kind };
+	pool_section = (struct config_pool){ .name = (char *)"web", .kind = &kind,
+		.facts = { .features = POOLFS_FEATURE_COMMANDS | POOLFS_FEATURE_FILES } };
 	pool_section.values = values_new(tables);
 	for (; settings->key; settings++)
 		assert_int_equal(values_set(pool_section.values, settings->key, settings->value, "/", &err), 0);

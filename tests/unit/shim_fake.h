@@ -70,6 +70,9 @@ struct fake {
 	char keys[64];			/* of SysRq that came */
 	int nmis, reset_count;
 	bool resets;			/* on_crash = reset */
+	struct poolfs_op *verb;		/* not completed yet */
+	char verbs[512];		/* "NAME(ARGUMENT)" of those that came */
+	int verb_cancels;
 	const char *limit;		/* the key output_limit; NULL: 64K */
 	const char *crash_on;		/* the key; NULL: any */
 	char typed[100000];
@@ -214,6 +217,24 @@ static void fake_reset(void *state, struct poolfs_op *op)
 		poolfs_op_done(op, 0, NULL);
 }
 
+static void fake_verb_cancel(void *data)
+{
+	fake.verb_cancels++;
+	poolfs_op_done(fake.verb, -ECANCELED, "cancelled");
+	fake.verb = NULL;
+}
+
+static void fake_verb(void *state, const char *verb, const char *argument, struct poolfs_op *op)
+{
+	size_t length = strlen(fake.verbs);
+
+	assert_null(fake.verb);
+	snprintf(fake.verbs + length, sizeof(fake.verbs) - length, "%s(%s)", verb,
+		argument ? argument : "-");
+	fake.verb = op;
+	poolfs_op_on_cancel(op, fake_verb_cancel, NULL);
+}
+
 static const struct poolfs_kind fake_kind = { .abi = POOLFS_ABI, .size = sizeof(fake_kind),
 	.name = "fake" };
 static const struct poolfs_backend fake_backend = {
@@ -229,6 +250,7 @@ static const struct poolfs_backend fake_backend = {
 	.sysrq = fake_sysrq,
 	.nmi = fake_nmi,
 	.reset = fake_reset,
+	.verb = fake_verb,
 };
 
 #include "tests/unit/shim_fake_transport.h"

@@ -244,6 +244,8 @@ static void a_backend_of_another_interface_is_refused(void **state)
 	other.abi = POOLFS_ABI;
 	other.size = 1 << 20;
 	assert_int_equal(door_open(&other, NULL, &door, &err), -EINVAL);
+	other.size = offsetof(struct poolfs_backend, stop);
+	assert_int_equal(door_open(&other, NULL, &door, &err), -EINVAL);
 	other.size = sizeof(other);
 	other.stop = NULL;
 	assert_int_equal(door_open(&other, NULL, &door, &err), -EINVAL);

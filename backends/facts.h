@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a kind says of one pool, by the values of its keys: whether they fit together, what its
+ * machines can do, which machines it lends, which verbs they take. Found once, when the
+ * configuration is read. No I/O but what the kind's `check` reads; any thread.
+ */
+#ifndef BACKENDS_FACTS_H
+#define BACKENDS_FACTS_H
+
+#include "backends/backend.h"
+
+struct json_t;
+
+/* More are a mistake: their names and help are kept for each pool. */
+#define FACTS_VERBS_MAX 64u
+
+struct facts_verb {
+	char *name, *argument, *help;	/* argument: NULL: it takes none */
+};
+
+/* Zero-initialised: a pool whose machines can do nothing. */
+struct facts {
+	const char *transport;		/* its name, a constant */
+	uint32_t features;		/* POOLFS_FEATURE_..., those of the transport too */
+	struct poolfs_target *targets;	/* in the order of the key's words; NULL: machines are made */
+	size_t target_count;
+	struct facts_verb *verbs;
+	size_t verb_count;
+};
+
+/* Finds all, after the kind has checked the values. 0 with *facts for facts_done, or a negative errno;
+ * err begins with the key that is to be changed, where it is one. */
+int facts_find(const struct poolfs_kind *kind, const struct poolfs_values *values,
+	struct facts *facts, struct poolfs_err *err);
+void facts_done(struct facts *facts);
+
+/* The verb of that name, or NULL. */
+const struct facts_verb *facts_verb(const struct facts *facts, const char *name, size_t length);
+
+/* Which transport the machines have: a name that is in the table of transports, a constant. NULL with
+ * err: the kind names one that does not exist. */
+const char *facts_transport(const struct poolfs_kind *kind, const struct poolfs_values *values,
+	struct poolfs_err *err);
+
+/* As an object of JSON, and back; the caller owns the result. -EINVAL: it is no such object. */
+struct json_t *facts_to_json(const struct facts *facts);
+int facts_from_json(const struct json_t *object, struct facts *facts);
+
+#endif
