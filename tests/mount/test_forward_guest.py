@@ -19,6 +19,54 @@ def send_hello(connection):
     read_all(connection)
 
 
+# A server that says hello, and tells which names it is asked for.
+HELLO = """
+import socket, sys, threading
+datagrams = socket.socket(type=socket.SOCK_DGRAM)
+datagrams.bind((sys.argv[1], 53))
+server = socket.create_server((sys.argv[1], int(sys.argv[2])))
+def tell():
+    while True:
+        print(datagrams.recv(100))
+threading.Thread(target=tell, daemon=True).start()
+print("listens")
+while True:
+    connection = server.accept()[0]
+    connection.sendall(b"hello\\n")
+    connection.close()
+"""
+
+
+class Outside:
+    """A host of another network, which this one reaches: a network namespace with a server that says hello."""
+
+    address, near, port = "198.51.100.2", "198.51.100.1", 4000
+
+    def __init__(self):
+        name = f"poolfs{os.getpid()}"
+        if os.getuid() or subprocess.run(["ip", "netns", "add", name], capture_output=True).returncode:
+            raise unittest.SkipTest("no network namespace can be made here")
+        self.name = name
+        self.server = None
+        try:
+            harness.sh(f"ip link add {name}a type veth peer name {name}b netns {name}; set -e; "
+                       f"ip addr add {self.near}/30 dev {name}a; ip link set {name}a up; ip -n {name} link set lo up; "
+                       f"ip -n {name} addr add {self.address}/30 dev {name}b; ip -n {name} link set {name}b up")
+            self.server = subprocess.Popen(
+                ["ip", "netns", "exec", name, "python3", "-uc", HELLO, self.address, str(self.port)],
+                stdout=subprocess.PIPE)
+            self.server.stdout.readline()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self):
+        if self.server:
+            self.server.terminate()
+            self.server.communicate()
+        harness.sh(f"ip link del {self.name}a; ip netns del {self.name}", check=False)
+
+
 class Guests(harness.MountTest):
     """Two isolated machines and one with QEMU's user network, which boot at the same time."""
 
@@ -80,6 +128,22 @@ class Guests(harness.MountTest):
         server = self.serving(send_hello)
         self.assertTrue(self.reaches(self.open, "10.0.2.2", server.port))
         self.assertFalse(self.reaches(self.one, "10.0.2.2", server.port))
+
+    def test_the_outside(self):
+        outside = Outside()
+        self.addCleanup(outside.close)
+        place = f"{outside.address} {outside.port}"
+        udp = f"timeout 3 nslookup {{}} {outside.address} 2>/dev/null"
+        ping = f"ping -c 1 -W 3 {outside.address} >/dev/null"
+        self.assertTrue(self.reaches(self.open, outside.address, outside.port))
+        for guest in (self.one, self.other):
+            output, _ = self.run_in(guest, f"timeout 3 nc {place} </dev/null & {udp.format('closed')} & {ping} && echo hello; "
+                                    f"ip route add default via 10.0.2.2 2>/dev/null; timeout 3 nc {place}; wait")
+            self.assertNotIn(b"hello", output)
+        # The last of the questions, so that an earlier one would have been there before.
+        self.run_in(self.open, udp.format("open"))
+        asked = outside.server.stdout.readline()
+        self.assertIn(b"open", asked)
 
     @staticmethod
     def own_addresses():
