@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""
+samples.py KIND: runs the suite against a kind of machine of this tree, with a configuration for it and
+one for each step that can be made to fail. A kind is a function here and a word in meson.build.
+"""
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "mount"))
+
+import containers  # noqa: E402
+import harness  # noqa: E402
+import targets  # noqa: E402
+
+POOL = "lab"
+
+
+def container(_base):
+    """Containers of this host."""
+    containers.need_containers()
+    return {"": containers.container_pool(POOL, count=5),
+            "create": containers.container_pool(POOL, shell="/bin/no-such-shell"),
+            "ends": containers.container_pool(POOL, init="/bin/sh -c 'kill -TERM 1'")
+            }, ["--console", "echo $((6*7))-=42-"]
+
+
+def ssh(base):
+    """One SSH server that all instances share."""
+    server = harness.Sshd(base / "sshd", "MaxSessions 100")
+    return {"": harness.ssh_pool(server, POOL, console="exec:sh -i 2>&1"),
+            "create": harness.ssh_pool(server, POOL, startup="exit 3"),
+            "never-ready": harness.ssh_pool(server, POOL, startup="sleep 1000", boot_timeout=3),
+            "destroy": harness.ssh_pool(server, POOL, reset="sleep 1000", reset_timeout=1)
+            }, ["--console", "echo $((6*7))-=42-"]
+
+
+def lent(base):
+    """Two machines that are lent."""
+    servers = [harness.Sshd(base / "one", "MaxSessions 100")]
+    servers.append(twin(base / "two", servers[0]))
+    known = base / "known_hosts"
+    known.write_text("".join((server.directory / "known_hosts").read_text() for server in servers))
+    words = " ".join(f"127.0.0.1:{server.port}" for server in servers)
+    return {"": targets.pool(POOL, known, servers[0], targets=words, reset="true"),
+            "create": targets.pool(POOL, known, servers[0], targets=words, startup="exit 3"),
+            "destroy": targets.pool(POOL, known, servers[0], targets=words, reset="sleep 1000",
+                                    reset_timeout=1)}, []
+
+
+def twin(directory, server):
+    """Another server, which knows the same client."""
+    directory.mkdir()
+    for name in ("id", "id.pub"):
+        (directory / name).write_bytes((server.directory / name).read_bytes())
+        (directory / name).chmod(0o600)
+    return harness.Sshd(directory, "MaxSessions 100")
+
+
+def qemu(_base):
+    """Virtual machines of the small guest image."""
+    harness.need_guest()
+    keys = {"memory": "128M", "count": 3}
+    return {"": harness.qemu_pool(POOL, **keys),
+            "create": harness.qemu_pool(POOL, arguments="-device no-such-device", **keys),
+            "never-ready": harness.qemu_pool(POOL, boot_timeout=2, append="console=ttyS0 rdinit=/bin/cat",
+                                             **keys),
+            "ends": harness.qemu_pool(POOL, append="console=ttyS0 panic=-1 rdinit=/nonexistent", **keys)
+            }, []
+
+
+def main():
+    """Writes the configurations and runs the suite."""
+    kind = globals()[sys.argv[1]]
+    with tempfile.TemporaryDirectory(prefix="poolfs-samples.") as directory:
+        base = pathlib.Path(directory)
+        os.chmod(base, 0o755)
+        try:
+            pools, more = kind(base)
+        except unittest.SkipTest as reason:
+            print("skipped:", reason)
+            return 77
+        words = []
+        for step, lines in pools.items():
+            path = base / f"{step or 'good'}.ini"
+            path.write_text(f"[poolfs]\nworkdir = {base}/work\n{lines}")
+            words += ["--break", f"{step}={path}"] if step else [path, POOL]
+        try:
+            return subprocess.call([sys.executable, "-B", HERE / "conformance.py", *words, *more,
+                                    "--poolfs", harness.POOLFS, *sys.argv[2:]])
+        finally:
+            for server in list(harness.STARTED):
+                server.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
