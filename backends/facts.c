@@ -22,7 +22,7 @@ static const struct {
 } transports[] = {
 	{ "ssh", POOLFS_FEATURE_COMMANDS | POOLFS_FEATURE_FILES | POOLFS_FEATURE_FORWARD,
 		poolfs_ssh_keys, ssh_keys_check },
-	{ "agent", POOLFS_FEATURE_COMMANDS | POOLFS_FEATURE_FILES },
+	{ "agent", POOLFS_FEATURE_COMMANDS | POOLFS_FEATURE_FILES | POOLFS_FEATURE_FORWARD },
 	{ "none" },
 };
 #define TRANSPORTS (sizeof(transports) / sizeof(*transports))

@@ -14,6 +14,7 @@
 #include "backends/backend.h"
 #include "backends/protocol/files.h"
 #include "backends/protocol/protocol.h"
+#include "backends/protocol/sockets.h"
 
 struct transport;
 struct uv_loop_s;
@@ -57,13 +58,6 @@ struct transport_run_events {
 	/* The end, exactly once, last of all; the run's object is gone when this returns. state is
 	 * RUN_EXITED, RUN_SIGNALED, RUN_STOPPED or RUN_LOST; status as in struct frame_run_state. */
 	void (*ended)(void *data, enum run_state state, int status);
-};
-
-/* Where a forward listens, or what it reaches, in the machine. */
-struct transport_place {
-	enum forward_family family;
-	uint16_t port;			/* of TCP; 0 to listen at any */
-	const char *path;		/* of FORWARD_UNIX, absolute */
 };
 
 /*
@@ -135,11 +129,11 @@ struct transport_ops {
 	 * there to sockets that `dial` gives.
 	 */
 	struct transport_forward *(*forward_listen)(struct transport *transport,
-		const struct transport_place *place, const struct transport_forward_events *events,
+		const struct sockets_place *place, const struct transport_forward_events *events,
 		void *data);
 	/* Prepares to carry sockets to a place in the machine; copied. */
 	struct transport_forward *(*forward_reach)(struct transport *transport,
-		const struct transport_place *place, const struct transport_forward_events *events,
+		const struct sockets_place *place, const struct transport_forward_events *events,
 		void *data);
 	/* Carries a connected stream socket there, which becomes the transport's. What cannot be
 	 * carried is reset. */

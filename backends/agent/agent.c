@@ -25,6 +25,7 @@
 
 #include "backends/agent/talk.h"
 #include "backends/base/memory.h"
+#include "backends/protocol/sockets.h"
 
 /* The console's program is started again so long after its last start, in milliseconds. */
 #define CONSOLE_MS 1000
@@ -114,6 +115,23 @@ static void start_console(struct server *server)
 	_exit(agent_exec(agent, agent->console, "", 0));
 }
 
+/* TALK_LISTEN, TALK_CONNECT. A path from the shim is ended by a NUL. */
+static void make_socket(struct server *server, const struct talk_message *message)
+{
+	struct sockets_place place = { .family = message->place.family,
+		.port = message->place.port, .path = message->place.path };
+	char text[SOCKETS_ADDRESS];
+	int fd = message->type == TALK_LISTEN ? sockets_listen(&place, text) :
+		sockets_connect(&place);
+	struct talk_message answer = { .type = TALK_SOCKET, .id = message->id,
+		.value = fd < 0 ? fd : 0 };
+
+	if (talk_send(server->agent->control, &answer, &fd, fd >= 0 ? 1 : 0) < 0)
+		server->exit = AGENT_LOST;
+	if (fd >= 0)
+		close(fd);
+}
+
 /* Finds a run. */
 static struct run *find_run(struct server *server, uint64_t id)
 {
@@ -170,6 +188,10 @@ static void handle(struct server *server, const struct talk_message *message, co
 		break;
 	case TALK_RUN:
 		start_run(server, message, fds, count);
+		break;
+	case TALK_LISTEN:
+	case TALK_CONNECT:
+		make_socket(server, message);
 		break;
 	case TALK_SIGNAL:
 		if (run)

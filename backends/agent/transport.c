@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The transport "agent": commands and files of a machine on this host, by sockets to the agent in
+ * The transport "agent": commands, files and forwards of a machine on this host, by sockets to the agent in
  * it (talk.h). Up is: the agent has answered HELLO and sent the socket of files.
  *
  * Callbacks that are owed come from the `turn`, an idle handle that runs when something was noted.
@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "backends/agent/client.h"
+#include "backends/agent/carriers.h"
 #include "backends/agent/keys.h"
 #include "backends/agent/tasks.h"
 #include "backends/agent/watch.h"
@@ -37,6 +38,7 @@ struct transport {
 	uint64_t since;		/* of the greeting, loop time */
 	struct tasks tasks;
 	struct client client;
+	struct carriers carriers;
 	uv_idle_t turn;
 	uv_timer_t clock;
 	unsigned open_handles;
@@ -64,8 +66,15 @@ static void end(struct transport *transport)
 	transport->control = NULL;
 	tasks_lose(&transport->tasks);
 	client_lose(&transport->client, -EHOSTDOWN);
+	carriers_lose(&transport->carriers);
 	if (reason)
 		transport->events->down(transport->data, false, reason);
+}
+
+/* Whether messages wait for room. */
+static bool is_blocked(const struct transport *transport)
+{
+	return transport->tasks.blocked || transport->carriers.blocked;
 }
 
 /* The turn. */
@@ -81,9 +90,9 @@ static void turn(uv_idle_t *idle)
 	else
 		tasks_lose(&transport->tasks);
 	client_turn(&transport->client);
+	carriers_turn(&transport->carriers);
 	if (transport->control)
-		watch_for(transport->control,
-			UV_READABLE | (transport->tasks.blocked ? UV_WRITABLE : 0));
+		watch_for(transport->control, UV_READABLE | (is_blocked(transport) ? UV_WRITABLE : 0));
 }
 
 /* Asks for a turn. */
@@ -106,7 +115,7 @@ static void fail(struct transport *transport, const char *reason)
 static void go_up(struct transport *transport)
 {
 	transport->state = STATE_UP;
-	transport->tasks.control = watch_fd(transport->control);
+	transport->tasks.control = transport->carriers.control = watch_fd(transport->control);
 	transport->events->up(transport->data);
 	wake(transport);
 }
@@ -131,6 +140,10 @@ static void take(struct transport *transport, const struct talk_message *message
 	case TALK_EXITED:
 	case TALK_GONE:
 		tasks_message(&transport->tasks, message, fd);
+		fd = -1;
+		break;
+	case TALK_SOCKET:
+		carriers_message(&transport->carriers, message, fd);
 		fd = -1;
 		break;
 	default:
@@ -160,7 +173,7 @@ static void ready(void *data)
 		fail(transport, "the agent has gone");
 	else if (result < 0 && result != -EAGAIN)
 		fail(transport, "the connection to the agent broke");
-	if (transport->tasks.blocked)
+	if (is_blocked(transport))
 		wake(transport);
 }
 
@@ -172,6 +185,7 @@ static void tick(uv_timer_t *timer)
 	if (transport->state == STATE_GREETING &&
 		uv_now(transport->loop) - transport->since >= GREETING_MS)
 		fail(transport, "the agent does not answer");
+	carriers_clock(&transport->carriers);
 	if (client_clock(&transport->client) && transport->control)
 		talk_send(watch_fd(transport->control),
 			&(struct talk_message){ .type = TALK_FILES }, NULL, 0);
@@ -206,6 +220,7 @@ static void transport_disconnect(struct transport *transport)
 	watch_free(transport->control);
 	transport->control = NULL;
 	transport->tasks.control = -1;
+	carriers_lose(&transport->carriers);
 	client_disconnect(&transport->client);
 	wake(transport);
 }
@@ -225,13 +240,14 @@ static int transport_new(struct uv_loop_s *loop, const struct poolfs_values *val
 	uv_idle_init(loop, &transport->turn);
 	uv_timer_init(loop, &transport->clock);
 	transport->turn.data = transport->clock.data = transport;
-	transport->tasks.loop = transport->client.loop = loop;
-	transport->tasks.wake = transport->client.wake = wake;
-	transport->tasks.log = transport->client.log = pass_log;
-	transport->tasks.data = transport->client.data = transport;
+	transport->tasks.loop = transport->client.loop = transport->carriers.loop = loop;
+	transport->tasks.wake = transport->client.wake = transport->carriers.wake = wake;
+	transport->tasks.log = transport->client.log = transport->carriers.log = pass_log;
+	transport->tasks.data = transport->client.data = transport->carriers.data = transport;
 	transport->client.root = transport->root;
 	tasks_init(&transport->tasks);
 	client_init(&transport->client);
+	carriers_init(&transport->carriers);
 	*result = transport;
 	return 0;
 }
@@ -256,6 +272,7 @@ static void transport_free(struct transport *transport)
 	transport->control = NULL;
 	tasks_done(&transport->tasks);
 	client_done(&transport->client);
+	carriers_done(&transport->carriers);
 	uv_close((uv_handle_t *)&transport->turn, handle_closed);
 	uv_close((uv_handle_t *)&transport->clock, handle_closed);
 }
@@ -280,6 +297,20 @@ static void transport_file_cancel(struct transport *transport, uint64_t key)
 	client_cancel(&transport->client, key);
 }
 
+/* .forward_listen */
+static struct transport_forward *transport_forward_listen(struct transport *transport,
+	const struct sockets_place *place, const struct transport_forward_events *events, void *data)
+{
+	return carriers_listen(&transport->carriers, place, events, data);
+}
+
+/* .forward_reach */
+static struct transport_forward *transport_forward_reach(struct transport *transport,
+	const struct sockets_place *place, const struct transport_forward_events *events, void *data)
+{
+	return carriers_reach(&transport->carriers, place, events, data);
+}
+
 const struct transport_ops agent_transport = {
 	.name = "agent",
 	.new = transport_new,
@@ -296,4 +327,8 @@ const struct transport_ops agent_transport = {
 	.run_abandon = tasks_abandon,
 	.file = transport_file,
 	.file_cancel = transport_file_cancel,
+	.forward_listen = transport_forward_listen,
+	.forward_reach = transport_forward_reach,
+	.forward_carry = carriers_carry,
+	.forward_end = carriers_end,
 };

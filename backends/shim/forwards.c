@@ -12,7 +12,7 @@
 
 #include "backends/base/memory.h"
 #include "backends/base/text.h"
-#include "backends/shim/forwards_socket.h"
+#include "backends/protocol/sockets.h"
 #include "backends/shim/shim.h"
 
 /* How many connections of one listener are accepted before others have their turn. */
@@ -38,7 +38,7 @@ struct forward {
 	uint64_t id;
 	enum forward_direction direction;
 	char *name;
-	struct transport_place target, place;	/* place: where it listens; their paths are ours */
+	struct sockets_place target, place;	/* place: where it listens; their paths are ours */
 	char *paths[2];
 	enum forward_state state;
 	int error;
@@ -46,7 +46,7 @@ struct forward {
 	bool told;			/* the daemon knows the state */
 	uint16_t port;			/* where the machine listened last: asked for again */
 	struct listener *listener;	/* NULL: none */
-	char address[FORWARDS_ADDRESS];	/* of the listener */
+	char address[SOCKETS_ADDRESS];	/* of the listener */
 	struct transport_forward *carrier; /* NULL while the machine is not connected */
 	bool refusing;			/* that dialing fails was logged */
 };
@@ -112,10 +112,10 @@ void forwards_tell(struct shim *shim, bool all)
 static void carrier_listening(void *data, uint16_t port)
 {
 	struct forward *forward = data;
-	char text[FORWARDS_ADDRESS];
+	char text[SOCKETS_ADDRESS];
 
 	forward->port = port;
-	forwards_socket_text(forward->place.family, port, text);
+	sockets_text(forward->place.family, port, text);
 	change(forward, FORWARD_ACTIVE, 0, "%s", text);
 }
 
@@ -140,7 +140,7 @@ static void carrier_failed(void *data, int error, const char *reason)
 static int carrier_dial(void *data)
 {
 	struct forward *forward = data;
-	int fd = forwards_socket_connect(&forward->target);
+	int fd = sockets_connect(&forward->target);
 
 	if (fd < 0 && !forward->refusing)
 		journal_printf(forward->shim, "forward/%s: a connection failed: %s", forward->name,
@@ -158,20 +158,11 @@ static const struct transport_forward_events carrier_events = {
 /* Has the machine listen, where it did before. */
 static void listen_in_machine(struct forward *forward)
 {
-	struct transport_place place = forward->place;
+	struct sockets_place place = forward->place;
 
 	if (!place.port)
 		place.port = forward->port;
 	forward->carrier = life_forward_listen(forward->shim, &place, &carrier_events, forward);
-}
-
-/* Resets what cannot be carried. */
-static void reset_socket(int fd)
-{
-	struct linger linger = { .l_onoff = 1 };
-
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-	close(fd);
 }
 
 /* Accepting stops for a moment, where it would only fail again. */
@@ -194,7 +185,7 @@ static void listener_ready(uv_poll_t *poll, int status, int events)
 		if (forward->carrier)
 			forward->shim->setup.transport->forward_carry(forward->carrier, fd);
 		else
-			reset_socket(fd);
+			sockets_reset(fd);
 	}
 }
 
@@ -232,7 +223,7 @@ static void note_file(struct forward *forward)
 /* Listens on the host. */
 static void listen_on_host(struct forward *forward)
 {
-	int fd = forwards_socket_listen(&forward->place, forward->address);
+	int fd = sockets_listen(&forward->place, forward->address);
 
 	if (fd < 0) {
 		change(forward, FORWARD_FAILED, fd, "cannot listen on the host: %s", strerror(-fd));
@@ -337,13 +328,13 @@ static bool frame_is_right(const struct frame_forward *frame, size_t size)
 }
 
 /* Takes a place over; its path stands at *bytes. */
-static struct transport_place take_place(const struct forward_end *end, const char **bytes,
+static struct sockets_place take_place(const struct forward_end *end, const char **bytes,
 	char **path)
 {
 	if (end->path_size)
 		*path = memory_format("%.*s", (int)end->path_size, *bytes);
 	*bytes += end->path_size;
-	return (struct transport_place){ .family = end->family, .port = end->port, .path = *path };
+	return (struct sockets_place){ .family = end->family, .port = end->port, .path = *path };
 }
 
 /* FRAME_FORWARD. */

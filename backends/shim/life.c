@@ -449,14 +449,14 @@ void life_file_cancel(struct shim *shim, uint64_t key)
 
 /* A forward that the machine listens for. */
 struct transport_forward *life_forward_listen(struct shim *shim,
-	const struct transport_place *place, const struct transport_forward_events *events, void *data)
+	const struct sockets_place *place, const struct transport_forward_events *events, void *data)
 {
 	return shim->setup.transport->forward_listen(shim->life.transport, place, events, data);
 }
 
 /* A forward into the machine. */
 struct transport_forward *life_forward_reach(struct shim *shim,
-	const struct transport_place *place, const struct transport_forward_events *events, void *data)
+	const struct sockets_place *place, const struct transport_forward_events *events, void *data)
 {
 	return shim->setup.transport->forward_reach(shim->life.transport, place, events, data);
 }

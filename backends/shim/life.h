@@ -80,9 +80,9 @@ void life_file(struct shim *shim, uint64_t key, const struct file_call *call,
 void life_file_cancel(struct shim *shim, uint64_t key);
 /* While life_is_up only. */
 struct transport_forward *life_forward_listen(struct shim *shim,
-	const struct transport_place *place, const struct transport_forward_events *events, void *data);
+	const struct sockets_place *place, const struct transport_forward_events *events, void *data);
 struct transport_forward *life_forward_reach(struct shim *shim,
-	const struct transport_place *place, const struct transport_forward_events *events, void *data);
+	const struct sockets_place *place, const struct transport_forward_events *events, void *data);
 /* Types into the console; as door_console_write, -EHOSTDOWN when the machine is gone. */
 int life_type(struct shim *shim, const void *data, size_t size);
 /* Gives the machine a SysRq key, or an interrupt. What does not work is said in the log. */

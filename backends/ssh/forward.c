@@ -76,7 +76,7 @@ void forward_done(struct forwards *forwards)
 
 /* Makes one. */
 static struct transport_forward *forward_new(struct forwards *forwards,
-	const struct transport_place *place, const struct transport_forward_events *events, void *data)
+	const struct sockets_place *place, const struct transport_forward_events *events, void *data)
 {
 	struct transport_forward *forward = memory_new(sizeof(*forward));
 
@@ -93,14 +93,14 @@ static struct transport_forward *forward_new(struct forwards *forwards,
 
 /* .forward_listen */
 struct transport_forward *forward_listen(struct forwards *forwards,
-	const struct transport_place *place, const struct transport_forward_events *events, void *data)
+	const struct sockets_place *place, const struct transport_forward_events *events, void *data)
 {
 	return forward_new(forwards, place, events, data);
 }
 
 /* .forward_reach */
 struct transport_forward *forward_reach(struct forwards *forwards,
-	const struct transport_place *place, const struct transport_forward_events *events, void *data)
+	const struct sockets_place *place, const struct transport_forward_events *events, void *data)
 {
 	struct transport_forward *forward = forward_new(forwards, place, events, data);
 

@@ -55,9 +55,9 @@ void forward_clock(struct forwards *forwards);
 
 /* The slots of struct transport_ops. */
 struct transport_forward *forward_listen(struct forwards *forwards,
-	const struct transport_place *place, const struct transport_forward_events *events, void *data);
+	const struct sockets_place *place, const struct transport_forward_events *events, void *data);
 struct transport_forward *forward_reach(struct forwards *forwards,
-	const struct transport_place *place, const struct transport_forward_events *events, void *data);
+	const struct sockets_place *place, const struct transport_forward_events *events, void *data);
 void forward_carry(struct transport_forward *forward, int fd);
 void forward_end(struct transport_forward *forward);
 

@@ -432,14 +432,14 @@ static void transport_file_cancel(struct transport *transport, uint64_t key)
 
 /* .forward_listen */
 static struct transport_forward *transport_listen(struct transport *transport,
-	const struct transport_place *place, const struct transport_forward_events *events, void *data)
+	const struct sockets_place *place, const struct transport_forward_events *events, void *data)
 {
 	return forward_listen(&transport->forwards, place, events, data);
 }
 
 /* .forward_reach */
 static struct transport_forward *transport_reach(struct transport *transport,
-	const struct transport_place *place, const struct transport_forward_events *events, void *data)
+	const struct sockets_place *place, const struct transport_forward_events *events, void *data)
 {
 	return forward_reach(&transport->forwards, place, events, data);
 }

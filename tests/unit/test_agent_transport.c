@@ -18,6 +18,7 @@
 #include "backends/agent/talk.h"
 #include "backends/base/text.h"
 #include "backends/base/values.h"
+#include "backends/protocol/sockets.h"
 #include "backends/transport.h"
 
 static const struct poolfs_key keys[] = { { .name = "files", .type = POOLFS_STRING, .help = "" },
@@ -240,6 +241,147 @@ static void a_command(void **state)
 	say(TALK_GONE, id, 0, -1);
 	say(TALK_EXITED, id, 0, -1);
 	assert_int_equal(play.ended, 1);
+}
+
+/* ---- Forwards ---------------------------------------------------------------- */
+
+static struct {
+	unsigned listening, failed, dials;
+	uint16_t port;
+	int error;
+	int host;	/* what dial gives away */
+} told;
+
+static void on_listening(void *data, uint16_t port)
+{
+	told.listening++;
+	told.port = port;
+}
+
+static void on_failed(void *data, int error, const char *reason)
+{
+	told.failed++;
+	told.error = error;
+}
+
+static int on_dial(void *data)
+{
+	told.dials++;
+	return told.host;
+}
+
+static const struct transport_forward_events forward_events = { .listening = on_listening,
+	.failed = on_failed, .dial = on_dial };
+
+static const struct sockets_place any_port = { .family = FORWARD_IPV4 };
+
+/* Asks for a listener; the number of the wish. */
+static struct transport_forward *want_listener(uint64_t *id)
+{
+	memset(&told, 0, sizeof(told));
+	struct transport_forward *forward = agent_transport.forward_listen(play.transport,
+		&any_port, &forward_events, NULL);
+	struct talk_message message = hear(NULL, NULL);
+	assert_int_equal(message.type, TALK_LISTEN);
+	*id = message.id;
+	return forward;
+}
+
+static void sockets_that_were_not_wanted(void **state)
+{
+	char text[SOCKETS_ADDRESS];
+	int pair[2], listener = sockets_listen(&any_port, text);
+	int plain = socket(AF_INET, SOCK_STREAM, 0), datagrams = socket(AF_INET, SOCK_DGRAM, 0);
+	int null = open("/dev/null", O_RDWR);
+	int wrong[] = { plain, datagrams, null, -1 };
+	uint64_t id;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	greet();
+	/* Nobody's, and of a number that was never given. */
+	say(TALK_SOCKET, 1, 0, listener);
+	say(TALK_SOCKET, UINT64_MAX, INT32_MIN, -1);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+		struct transport_forward *forward = want_listener(&id);
+
+		say(TALK_SOCKET, id, 0, wrong[i]);
+		assert_int_equal(told.failed, 1);
+		assert_int_equal(told.error, -EPROTO);
+		agent_transport.forward_end(forward);
+	}
+	for (int i = 0; i < 2; i++) {
+		struct transport_forward *forward = want_listener(&id);
+
+		say(TALK_SOCKET, id, i ? INT32_MIN : -EADDRINUSE, -1);
+		assert_int_equal(told.error, i ? -EPROTO : -EADDRINUSE);
+		agent_transport.forward_end(forward);
+	}
+	/* Too late. */
+	agent_transport.forward_end(want_listener(&id));
+	say(TALK_SOCKET, id, 0, listener);
+	assert_int_equal(told.listening + told.failed, 0);
+	assert_int_equal(play.downs, 0);
+	close_fds((int[]){ listener, plain, datagrams, null, pair[0], pair[1] }, 6);
+}
+
+static void connections_from_the_machine(void **state)
+{
+	char text[SOCKETS_ADDRESS], byte;
+	int listener = sockets_listen(&any_port, text), host[2];
+	struct sockets_place place = { .family = FORWARD_IPV4 };
+	uint64_t id;
+
+	greet();
+	want_listener(&id);
+	say(TALK_SOCKET, id, 0, listener);
+	say(TALK_SOCKET, id, 0, listener);
+	assert_int_equal(told.listening, 1);
+	place.port = told.port;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, host), 0);
+	told.host = host[0];
+	int client = sockets_connect(&place);
+	work();
+	assert_int_equal(told.dials, 1);
+	assert_int_equal(send(client, "x", 1, 0), 1);
+	work();
+	assert_int_equal(recv(host[1], &byte, 1, MSG_DONTWAIT), 1);
+	/* The end of it all takes the connection along. */
+	agent_transport.disconnect(play.transport);
+	work();
+	assert_int_equal(recv(host[1], &byte, 1, MSG_DONTWAIT), 0);
+	assert_int_equal(recv(client, &byte, 1, MSG_DONTWAIT), -1);
+	assert_int_equal(errno, ECONNRESET);
+	close_fds((int[]){ client, host[1], listener }, 3);
+}
+
+static void connections_to_the_machine(void **state)
+{
+	int host[2], machine[2];
+	char byte;
+	struct sockets_place place = { .family = FORWARD_UNIX, .path = "/x" };
+
+	greet();
+	struct transport_forward *forward = agent_transport.forward_reach(play.transport, &place,
+		&forward_events, NULL);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, host), 0);
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, machine), 0);
+		agent_transport.forward_carry(forward, host[0]);
+		struct talk_message message = hear(NULL, NULL);
+		assert_int_equal(message.type, TALK_CONNECT);
+		assert_string_equal(message.place.path, "/x");
+		if (i == 2)
+			agent_transport.forward_end(forward);
+		say(TALK_SOCKET, message.id, i == 1 ? -ENOENT : 0, i == 1 ? -1 : machine[0]);
+		close(machine[0]);
+		bool carried = send(machine[1], "y", 1, MSG_NOSIGNAL) == 1;
+		work();
+		assert_int_equal(carried, i == 0);
+		assert_int_equal(recv(host[1], &byte, 1, MSG_DONTWAIT), i == 0);
+		close(machine[1]);
+		work();
+		close(host[1]);
+	}
 }
 
 static void impossible_statuses(void **state)
@@ -485,6 +627,9 @@ int main(void)
 		TEST(files_that_are_no_socket),
 		TEST(a_command),
 		TEST(impossible_statuses),
+		TEST(sockets_that_were_not_wanted),
+		TEST(connections_from_the_machine),
+		TEST(connections_to_the_machine),
 		TEST(gone_before_it_began),
 		TEST(signals_and_stops),
 		TEST(output_waits_for_room),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "backends/shim/forwards_socket.h"
+#include "backends/protocol/sockets.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -20,7 +20,7 @@ union address {
 };
 
 /* Makes the address of a place; its size. */
-static socklen_t address_of(const struct transport_place *place, union address *address)
+static socklen_t address_of(const struct sockets_place *place, union address *address)
 {
 	memset(address, 0, sizeof(*address));
 	switch (place->family) {
@@ -42,30 +42,30 @@ static socklen_t address_of(const struct transport_place *place, union address *
 }
 
 /* The text. */
-void forwards_socket_text(enum forward_family family, uint16_t port, char *text)
+void sockets_text(enum forward_family family, uint16_t port, char *text)
 {
-	snprintf(text, FORWARDS_ADDRESS, family == FORWARD_IPV6 ? "[::1]:%u" : "127.0.0.1:%u", port);
+	snprintf(text, SOCKETS_ADDRESS, family == FORWARD_IPV6 ? "[::1]:%u" : "127.0.0.1:%u", port);
 }
 
 /* The text of where a socket listens. */
-static int text_of(int fd, const struct transport_place *place, char *text)
+static int text_of(int fd, const struct sockets_place *place, char *text)
 {
 	union address address;
 	socklen_t size = sizeof(address);
 
 	if (place->family == FORWARD_UNIX) {
-		snprintf(text, FORWARDS_ADDRESS, "%s", place->path);
+		snprintf(text, SOCKETS_ADDRESS, "%s", place->path);
 		return 0;
 	}
 	if (getsockname(fd, &address.any, &size) < 0)
 		return -errno;
-	forwards_socket_text(place->family, ntohs(place->family == FORWARD_IPV6 ?
+	sockets_text(place->family, ntohs(place->family == FORWARD_IPV6 ?
 		address.ipv6.sin6_port : address.ipv4.sin_port), text);
 	return 0;
 }
 
 /* Binds and listens. A port of one's own choice may have old connections in TIME_WAIT. */
-static int bind_listen(int fd, const struct transport_place *place)
+static int bind_listen(int fd, const struct sockets_place *place)
 {
 	union address address;
 	socklen_t size = address_of(place, &address);
@@ -85,8 +85,8 @@ static int bind_listen(int fd, const struct transport_place *place)
 	return error;
 }
 
-/* Listens. The process' umask makes a unix socket its owner's. */
-int forwards_socket_listen(const struct transport_place *place, char *text)
+/* Listens. */
+int sockets_listen(const struct sockets_place *place, char *text)
 {
 	union address address;
 
@@ -104,7 +104,7 @@ int forwards_socket_listen(const struct transport_place *place, char *text)
 }
 
 /* Connects. */
-int forwards_socket_connect(const struct transport_place *place)
+int sockets_connect(const struct sockets_place *place)
 {
 	union address address;
 	socklen_t size = address_of(place, &address);
@@ -117,4 +117,19 @@ int forwards_socket_connect(const struct transport_place *place)
 	int error = -errno;
 	close(fd);
 	return error;
+}
+
+/* A close with no time to linger drops what was sent and not received. */
+void sockets_linger(int fd)
+{
+	struct linger none = { .l_onoff = 1 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+}
+
+/* Closes. */
+void sockets_reset(int fd)
+{
+	sockets_linger(fd);
+	close(fd);
 }
