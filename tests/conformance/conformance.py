@@ -83,26 +83,26 @@ def tests(chosen):
 
 
 def work(options, base):
-    """Runs all, in the child of the keeper."""
+    """Runs all, in the child of the keeper; the exit status."""
     lab.PATIENCE = options.patience
     try:
         lab.Case.lab = lab.Lab(options, base)
     except (AssertionError, OSError) as error:
-        sys.exit(f"conformance.py: {error}")
+        print("conformance.py:", error, file=sys.stderr)
+        return 1
     lab.Case.lab.begin()
     result = unittest.TextTestRunner(verbosity=2).run(tests(options.chosen))
     problems = lab.Case.lab.end()
     for problem in problems:
         print("FAIL:", problem, file=sys.stderr)
-    sys.stderr.flush()
-    os._exit(0 if result.wasSuccessful() and result.testsRun and not problems else 1)
+    return 0 if result.wasSuccessful() and result.testsRun and not problems else 1
 
 
-def main():
-    """Runs the tests below the keeper."""
-    options = parse(sys.argv[1:])
-    lab.keep(lambda base: work(options, base))
+def main(words):
+    """Runs the tests below the keeper; the exit status."""
+    options = parse(words)
+    return lab.keep(lambda base: work(options, base))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import unittest
 
 # The longest wait for anything that takes no longer when all is well; set by --patience.
@@ -121,16 +122,15 @@ def mounts_below(path):
 
 
 def keep(work):
-    """Calls work(base) in a child. What that starts cannot get away from this process, even by a
-    session of its own: whoever loses its parent becomes our child (PR_SET_CHILD_SUBREAPER). Ends
-    when the child does, with its status; base, a directory, goes then, and whatever is left."""
+    """Calls work(base), which returns an exit status, in a child, and returns that. What it starts
+    cannot get away from this process, even by a session of its own: whoever loses its parent becomes
+    our child (PR_SET_CHILD_SUBREAPER). In the end base, a directory, goes, and whatever is left."""
     base = pathlib.Path(tempfile.mkdtemp(prefix="poolfs-conformance."))
     if ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) != 0:
-        sys.exit("prctl(PR_SET_CHILD_SUBREAPER) fails")
+        raise OSError("prctl(PR_SET_CHILD_SUBREAPER) fails")
     child = os.fork()
     if child == 0:
-        work(base)
-        sys.exit(0)
+        leave(work, base)
 
     def stop(number, _frame):
         end(base)
@@ -143,7 +143,20 @@ def keep(work):
         if pid == child:
             status = os.waitstatus_to_exitcode(ended)
     end(base)
-    sys.exit(status if status >= 0 else 1)
+    return status if status >= 0 else 1
+
+
+def leave(work, *arguments):
+    """Ends a forked process with what work returns; nothing of its parent's runs in it."""
+    status = 1
+    try:
+        status = work(*arguments)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def end(base):

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """
-samples.py KIND: runs the suite against a kind of machine of this tree, with a configuration for it and
-one for each step that can be made to fail. A kind is a function here and a word in meson.build.
+samples.py KIND [user]: runs the suite against a kind of machine of this tree, with a configuration for
+it and one for each step that can be made to fail; as an ordinary user, if root is to. A kind is a
+function here and a word in meson.build.
 """
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,8 +15,10 @@ import unittest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "mount"))
 
+import conformance  # noqa: E402
 import containers  # noqa: E402
 import harness  # noqa: E402
+import lab  # noqa: E402
 import targets  # noqa: E402
 
 POOL = "lab"
@@ -73,28 +77,40 @@ def qemu(_base):
             }, []
 
 
-def main():
+def run(kind, base):
     """Writes the configurations and runs the suite."""
-    kind = globals()[sys.argv[1]]
+    pools, more = kind(base)
+    words = []
+    for step, lines in pools.items():
+        path = base / f"{step or 'good'}.ini"
+        path.write_text(f"[poolfs]\nworkdir = {base}/work\n{lines}")
+        words += ["--break", f"{step}={path}"] if step else [str(path), POOL]
+    try:
+        # Forked: an ordinary user may not be able to start the interpreter again.
+        child = os.fork()
+        if child == 0:
+            lab.leave(conformance.main, [*words, *more, "--poolfs", str(harness.POOLFS)])
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    finally:
+        for server in list(harness.STARTED):
+            server.stop()
+
+
+def main():
+    """Runs it in a directory that goes in the end."""
+    kind, *user = sys.argv[1:]
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="poolfs-samples.") as directory:
         base = pathlib.Path(directory)
         os.chmod(base, 0o755)
         try:
-            pools, more = kind(base)
+            if not user:
+                return run(globals()[kind], base)
+            become, environment = containers.as_user(base)
+            return subprocess.call([*become, sys.executable, "-B", __file__, kind], env=environment)
         except unittest.SkipTest as reason:
             print("skipped:", reason)
             return 77
-        words = []
-        for step, lines in pools.items():
-            path = base / f"{step or 'good'}.ini"
-            path.write_text(f"[poolfs]\nworkdir = {base}/work\n{lines}")
-            words += ["--break", f"{step}={path}"] if step else [path, POOL]
-        try:
-            return subprocess.call([sys.executable, "-B", HERE / "conformance.py", *words, *more,
-                                    "--poolfs", harness.POOLFS, *sys.argv[2:]])
-        finally:
-            for server in list(harness.STARTED):
-                server.stop()
 
 
 if __name__ == "__main__":

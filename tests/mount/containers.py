@@ -89,28 +89,34 @@ def open_device():
                    f"mount --bind {directory}/fuse /dev/fuse")
 
 
+def as_user(base):
+    """What to put before a command that is to run as an ordinary user, and its environment; base is a
+    directory, which becomes that user's. Skips where that cannot be."""
+    if os.getuid() != 0:
+        raise unittest.SkipTest("the tests run as an ordinary user anyway")
+    if not shutil.which("setpriv"):
+        raise unittest.SkipTest("needs setpriv of util-linux")
+    become = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
+    if subprocess.run([*become, "test", "-x", harness.POOLFS], check=False).returncode != 0:
+        raise unittest.SkipTest("the build directory is closed to other users")
+    open_device()
+    os.chown(base, USER, USER)
+    return become, {**os.environ, "HOME": str(base), "TMPDIR": str(base)}
+
+
 class AsOrdinaryUser(unittest.TestCase):
     """All other tests of the program, as an ordinary user."""
 
     def test_all(self):
-        if os.getuid() != 0:
-            self.skipTest("the tests run as an ordinary user anyway")
-        if not shutil.which("setpriv"):
-            self.skipTest("needs setpriv of util-linux")
-        become = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
-        if subprocess.run([*become, "test", "-x", harness.POOLFS], check=False).returncode != 0:
-            self.skipTest("the build directory is closed to other users")
-        open_device()
         base = tempfile.mkdtemp(prefix="poolfs-user.")
         self.addCleanup(shutil.rmtree, base, ignore_errors=True)
-        os.chown(base, USER, USER)
+        become, environment = as_user(base)
         names = [name for name, thing in vars(sys.modules["__main__"]).items()
                  if isinstance(thing, type) and issubclass(thing, unittest.TestCase) and
                  name != "AsOrdinaryUser" and thing.__module__ == "__main__"]
         done = subprocess.run([*become, sys.executable, "-B", os.path.abspath(sys.argv[0]), *names],
-                              env={**os.environ, "HOME": base, "TMPDIR": base},
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              timeout=10 * harness.PATIENCE)
+                              env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, timeout=10 * harness.PATIENCE)
         print(done.stdout)
         if done.returncode == 77:
             self.skipTest("skipped as an ordinary user, too")
