@@ -98,7 +98,7 @@ class OwnNetwork(containers.ContainerTest):
         self.assertTrue(output == data)
         self.assertEqual(status, 0)
         (self.instance / "forward" / str(server.port)).unlink()
-        self.assertNotEqual(self.client(address, b"x")[1], 0)
+        wait_for(lambda: self.client(address, b"x")[1] != 0, "end of the forward")
         # Nor is a port in the container one of the host's.
         self.assertTrue(refuses(address))
 
@@ -113,7 +113,7 @@ class OwnNetwork(containers.ContainerTest):
             connection.recv(1)
         wait_for(lambda: "connection failed: Connection refused" in text(self.instance / "log"), "word about it")
         (self.instance / "expose/8000").unlink()
-        self.assertTrue(refuses(address))
+        wait_for(lambda: refuses(address), "end of the listener")
 
     def test_unix_sockets(self):
         server = self.serving(path=str(self.mount.base / "server"))
