@@ -84,6 +84,8 @@ static void start_files(struct server *server)
 		close(ends[0]);
 		setsid();
 		prctl(PR_SET_NAME, "poolfs-files");
+		if (agent_become_login(agent) < 0)
+			_exit(1);
 		agent_files_serve(ends[1], agent->files);
 		_exit(0);
 	}

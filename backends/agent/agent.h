@@ -17,7 +17,9 @@ struct agent {
 	int control;			/* the socket; talk.h */
 	int files;			/* the directory of files/, where commands start */
 	const char *shell;		/* runs commands, as SHELL -c TEXT */
-	const char *home;		/* HOME of commands */
+	const char *user;		/* the login that runs commands, and has the files */
+	const char *home;		/* where it is at home */
+	unsigned uid, gid;		/* its numbers; 0: root's */
 	const char *const *console;	/* what runs on the console, ended by NULL */
 	const char *tty;		/* the console's terminal, a path */
 };
@@ -41,6 +43,8 @@ void agent_run_signal(pid_t keeper, int signal);
  * `home`, `shell` and `more` (lines KEY=VALUE, each ended by a newline, size bytes; they win).
  * Returns only when that fails, the reason written to standard error: the exit status. */
 int agent_exec(const struct agent *agent, const char *const *words, const char *more, size_t size);
+/* Becomes the login, for good. 0 or a negative errno. */
+int agent_become_login(const struct agent *agent);
 /* Makes a terminal the calling process's own, in a new session, and its 0, 1 and 2. */
 int agent_take_terminal(int terminal);
 

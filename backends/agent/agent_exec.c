@@ -2,6 +2,8 @@
 #include "backends/agent/agent.h"
 
 #include <errno.h>
+#include <grp.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,14 +33,28 @@ static void set_lines(const char *lines, size_t size)
 	}
 }
 
-/* What every program finds. */
+/* Becomes it. */
+int agent_become_login(const struct agent *agent)
+{
+	if (agent->uid == 0)
+		return 0;
+	if (setgroups(0, NULL) < 0 || setresgid(agent->gid, agent->gid, agent->gid) < 0 ||
+		setresuid(agent->uid, agent->uid, agent->uid) < 0)
+		return -errno;
+	return 0;
+}
+
+/* What every program finds; on the console it is root's. */
 static void set_environment(const struct agent *agent)
 {
+	bool login = geteuid() == agent->uid;
+	const char *name = login ? agent->user : "root";
+
 	clearenv();
 	setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
-	setenv("HOME", agent->home, 1);
-	setenv("USER", "root", 1);
-	setenv("LOGNAME", "root", 1);
+	setenv("HOME", login ? agent->home : "/root", 1);
+	setenv("USER", name, 1);
+	setenv("LOGNAME", name, 1);
 	setenv("SHELL", agent->shell, 1);
 	setenv("container", "poolfs", 1);
 	if (isatty(0))

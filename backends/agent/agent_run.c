@@ -194,7 +194,7 @@ static int open_terminal(struct keeper *keeper)
 	if (keeper->terminal < 0)
 		return -errno;
 	ioctl(keeper->terminal, TIOCSWINSZ, &size);
-	return 0;
+	return fchown(keeper->terminal, keeper->agent->uid, (gid_t)-1) < 0 ? -errno : 0;
 }
 
 /* Makes standard input, output and error what they have to be. */
@@ -217,7 +217,7 @@ static int become_command(const struct keeper *keeper)
 	const char *name = strrchr(agent->shell, '/');
 	const char *words[] = { agent->shell, "-c", keeper->text, NULL };
 
-	if (take_standard(keeper) < 0)
+	if (take_standard(keeper) < 0 || agent_become_login(agent) < 0)
 		return 126;
 	umask(022);
 	if (fchdir(agent->files) < 0 || (*keeper->cwd && chdir(keeper->cwd) < 0)) {

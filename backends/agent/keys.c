@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "backends/base/memory.h"
+#include "backends/base/values.h"
 
 /* Takes the last name off a path. */
 static void drop_name(char *path)
@@ -37,17 +38,28 @@ static char *fold(const char *path)
 	return out;
 }
 
+/* Makes the home's name. Not every kind has the key. */
+char *agent_keys_home(const struct poolfs_values *values)
+{
+	const char *user = values_key(values, "user") ? poolfs_string(values, "user") : NULL;
+
+	return !user || !strcmp(user, "root") ? memory_string(AGENT_HOME)
+					      : memory_format("/home/%s", user);
+}
+
 /* Makes the directory's name. */
 char *agent_keys_directory(const struct poolfs_values *values)
 {
 	const char *files = poolfs_string(values, "files");
 
-	if (!files || !*files)
-		return memory_string(AGENT_HOME);
-	if (*files == '/')
+	if (files && *files == '/')
 		return fold(files);
-	char *joined = memory_format("%s/%s", AGENT_HOME, strncmp(files, "~/", 2) ? files : files + 2);
+	char *home = agent_keys_home(values);
+	if (!files || !*files)
+		return home;
+	char *joined = memory_format("%s/%s", home, strncmp(files, "~/", 2) ? files : files + 2);
 	char *folded = fold(joined);
 	free(joined);
+	free(home);
 	return folded;
 }

@@ -5,9 +5,11 @@
 
 #include "backends/backend.h"
 
-/* Where a login of the machine is at home. */
+/* Where root is at home in the machine. */
 #define AGENT_HOME "/root"
 
+/* Where the login of the key "user" is: root's home, or /home/USER; free() it. */
+char *agent_keys_home(const struct poolfs_values *values);
 /* The directory of files/ in the machine, by the key "files": absolute, without "." and "..";
  * free() it. */
 char *agent_keys_directory(const struct poolfs_values *values);

@@ -338,13 +338,15 @@ static struct words make_words(struct container *container)
 	const struct poolfs_values *values = container->values;
 	const char *name = strrchr(poolfs_machine_name(container->machine), '/');
 	const char *const *more;
-	char *files = agent_keys_directory(values);
+	char *files = agent_keys_directory(values), *home = agent_keys_home(values);
 	struct words words = { 0 };
 
 	add(&words, program());
 	add(&words, memory_format("--hostname=%s", name ? name + 1 : "container"));
 	add(&words, memory_format("--files=%s", files));
 	add(&words, memory_format("--shell=%s", poolfs_string(values, "shell")));
+	add(&words, memory_format("--user=%s", poolfs_string(values, "user")));
+	add(&words, memory_format("--home=%s", home));
 	if (poolfs_string(values, "root"))
 		add(&words, memory_format("--root=%s", poolfs_string(values, "root")));
 	for (more = poolfs_words(values, "bind"); *more; more++)
@@ -361,6 +363,7 @@ static struct words make_words(struct container *container)
 	for (more = poolfs_words(values, "init"); *more; more++)
 		add(&words, memory_string(*more));
 	free(files);
+	free(home);
 	return words;
 }
 

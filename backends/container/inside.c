@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "backends/agent/agent.h"
-#include "backends/agent/keys.h"
 #include "backends/container/boot.h"
 #include "backends/container/parts.h"
 
@@ -48,14 +47,26 @@ static void make_console(char *tty, size_t size)
 	close(master);
 }
 
-/* Makes the directory of files/ and opens it. */
-static int open_files(const char *path)
+/* Makes a directory, if it is not there, that is the login's. */
+static void make_directory(const char *path, mode_t mode, const struct login *login)
 {
-	int result = root_make_path(path, strcmp(path, AGENT_HOME) ? 0755 : 0700);
-	int fd = result < 0 ? result : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool there = access(path, F_OK) == 0;
+	int result = root_make_path(path, mode);
 
-	if (result < 0 || fd < 0)
-		boot_fail(result < 0 ? result : -errno, "files: %s", path);
+	if (result == 0 && !there && chown(path, login->uid, login->gid) < 0)
+		result = -errno;
+	if (result < 0)
+		boot_fail(result, "%s", path);
+}
+
+/* Makes the login's home and the directory of files/, and opens that. */
+static int open_files(const struct settings *settings, const struct login *login)
+{
+	make_directory(settings->home, 0700, login);
+	make_directory(settings->files, 0755, login);
+	int fd = open(settings->files, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		boot_fail(-errno, "files: %s", settings->files);
 	return fd;
 }
 
@@ -94,11 +105,15 @@ void inside_main(const struct settings *settings, int control, bool all_ids)
 	root_make(settings, all_ids);
 	hide(settings);
 	make_console(tty, sizeof(tty));
+	struct login login = login_find(settings, all_ids);
 	struct agent agent = {
 		.control = control,
-		.files = open_files(settings->files),
+		.files = open_files(settings, &login),
 		.shell = settings->shell,
-		.home = AGENT_HOME,
+		.user = settings->user,
+		.home = settings->home,
+		.uid = login.uid,
+		.gid = login.gid,
 		.console = settings->console,
 		.tty = tty,
 	};

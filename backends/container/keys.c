@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "backends/container/container.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -46,6 +47,11 @@ static const struct poolfs_key keys[] = {
 	  .min = 1,
 	  .max = 4096,
 	  .help = "How many processors' time it may use, where control groups can be used." },
+	{ .name = "user",
+	  .type = POOLFS_STRING,
+	  .fallback = "root",
+	  .help = "The login that runs commands and has files/: a name of the container's /etc/passwd, or "
+		  "a number. Its home is /home/USER. Others than root need a poolfs that runs as root." },
 	{ .name = "shell",
 	  .type = POOLFS_STRING,
 	  .fallback = "/bin/sh",
@@ -80,6 +86,14 @@ static int check_binds(const struct poolfs_values *values, struct poolfs_err *er
 	return 0;
 }
 
+/* Whether it can be a name or a number, and so a file's name. */
+static bool is_user(const char *user)
+{
+	return isalnum((unsigned char)*user) && strlen(user) <= 32 &&
+		strspn(user, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+			strlen(user);
+}
+
 /* Looks at what the single keys' types do not tell. */
 static int check(const struct poolfs_values *values, struct poolfs_err *err)
 {
@@ -94,6 +108,9 @@ static int check(const struct poolfs_values *values, struct poolfs_err *err)
 	if (shell[0] != '/')
 		return poolfs_err_set(err, -EINVAL,
 			"shell: %s: a full path in the container is needed", shell);
+	if (!is_user(poolfs_string(values, "user")))
+		return poolfs_err_set(err, -EINVAL, "user: %s: a name or a number is needed",
+			poolfs_string(values, "user"));
 	if (!poolfs_words(values, "init")[0])
 		return poolfs_err_set(err, -EINVAL, "init: a program is needed");
 	return check_binds(values, err);

@@ -40,6 +40,8 @@ static const struct option options[] = {
 	{ "bind", required_argument, NULL, 'b' },
 	{ "files", required_argument, NULL, 'f' },
 	{ "shell", required_argument, NULL, 's' },
+	{ "user", required_argument, NULL, 'u' },
+	{ "home", required_argument, NULL, 'o' },
 	{ "network", no_argument, NULL, 'n' },
 	{ "disk", required_argument, NULL, 'd' },
 	{ "memory", required_argument, NULL, 'm' },
@@ -72,6 +74,12 @@ static void take_text(struct settings *settings, int letter)
 		break;
 	case 's':
 		settings->shell = optarg;
+		break;
+	case 'u':
+		settings->user = optarg;
+		break;
+	case 'o':
+		settings->home = optarg;
 		break;
 	case 'n':
 		settings->network = true;
@@ -106,8 +114,9 @@ static int parse(int argc, char **argv, struct settings *settings)
 		take_number(settings, letter);
 	}
 	settings->console = (const char *const *)argv + optind;
-	return settings->hostname && settings->files && settings->shell && optind < argc ? 0
-											  : -EINVAL;
+	bool complete = settings->hostname && settings->files && settings->shell && settings->user &&
+		settings->home && optind < argc;
+	return complete ? 0 : -EINVAL;
 }
 
 /* Takes the control socket. */

@@ -22,6 +22,13 @@ void root_make(const struct settings *settings, bool all_ids);
 /* Makes a directory and those above it; those that are there stay. */
 int root_make_path(const char *path, mode_t mode);
 
+/* login.c: finds the login of settings->user in the root filesystem, which is "/" by now. */
+struct login {
+	uid_t uid;
+	gid_t gid;
+};
+struct login login_find(const struct settings *settings, bool all_ids);
+
 /* layers.c: mounts a host's directory at target, below a layer that takes what is written; where
  * the kernel cannot do that, read-only. skeleton: directories of the layer, ended by NULL. Target
  * and layers are relative to the current directory. */

@@ -15,6 +15,7 @@ struct settings {
 	const char *binds[SETTINGS_BINDS_MAX + 1]; /* more of the host's directories; ended by NULL */
 	const char *files;		/* the directory of files/, in the container */
 	const char *shell;
+	const char *user, *home;	/* the login that runs commands: its name or number, its home */
 	bool network;			/* the host's */
 	uint64_t disk;			/* bytes that the container may write */
 	uint64_t memory, pids, cpus;	/* limits; 0: none */

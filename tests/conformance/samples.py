@@ -33,6 +33,15 @@ def container(_base):
             }, ["--console", "echo $((6*7))-=42-"]
 
 
+def login(_base):
+    """Containers whose login is not root, which only root can give."""
+    containers.need_containers()
+    if os.getuid() != 0:
+        raise unittest.SkipTest("only root has other users to give")
+    return {"": containers.container_pool(POOL, count=3, user="nobody"),
+            "create": containers.container_pool(POOL, user="no-such-user")}, []
+
+
 def ssh(base):
     """One SSH server that all instances share."""
     server = harness.Sshd(base / "sshd", "MaxSessions 100")

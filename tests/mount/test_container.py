@@ -377,7 +377,8 @@ class Keys(unittest.TestCase):
                                ({"bind": "/etc/passwd"}, "not a directory"),
                                ({"shell": "sh"}, "shell: sh: a full path"),
                                ({"network": "yes"}, "isolated"), ({"memory_limit": "1K"}, "memory_limit"),
-                               ({"pids_limit": "1"}, "pids_limit"), ({"space": "0"}, "space")):
+                               ({"pids_limit": "1"}, "pids_limit"), ({"user": "../x"}, "user: ../x"),
+                               ({"user": "-x"}, "a name or a number"), ({"space": "0"}, "space")):
             mount = harness.Mount(containers.container_pool(**keys), start=False)
             self.addCleanup(mount.clear)
             done = subprocess.run([harness.POOLFS, "--check", mount.config], capture_output=True,

@@ -12,7 +12,7 @@ import containers
 import harness
 import runs
 from containers import AsOrdinaryUser, ContainerTest
-from harness import value, wait_for
+from harness import read, text, value, wait_for, write
 
 
 class Limits(ContainerTest):
@@ -140,6 +140,80 @@ class ReadOnly(InNamespace):
         self.assertIn("no overlay", out)
         self.flags(out, "/", "/sub", "/usr", "/etc")
         self.assertEqual(out.count("Read-only file system"), 3, out)
+
+
+class Users(ContainerTest):
+    """Commands and files of another login than root."""
+
+    @classmethod
+    def configure(cls):
+        containers.need_containers()
+        return "".join(containers.container_pool(name, user=user) for name, user in
+                       (("named", "nobody"), ("number", "1234"), ("unknown", "nosuchuser")))
+
+    def boot(self, pool):
+        """An instance of it; where there are no other users, what the boot says is looked at."""
+        instance = self.new(pool, ready=False)
+        if os.getuid() != 0:
+            with self.assertRaises(OSError):
+                read(instance / "ready")
+            self.assertIn("no other users than root", text(instance / "error"))
+            self.skipTest("only root has other users to give")
+        return harness.booted(instance)
+
+    def says(self, instance, command, **settings):
+        run = instance / "runs/r"
+        run.mkdir()
+        for name, what in settings.items():
+            write(run / name, what)
+        write(run / "cmd", command)
+        output = text(run / "output")
+        run.rmdir()
+        return output
+
+    def test_name(self):
+        instance = self.boot("named")
+        self.assertEqual(self.says(instance, "id -u; id -g; id -G; echo $HOME $USER $LOGNAME; pwd"),
+                         "65534\n65534\n65534\n/home/nobody nobody nobody\n/home/nobody\n")
+        self.assertIn("denied", self.says(instance, "echo x >/etc/new"))
+        self.assertIn("denied", self.says(instance, "cat /root/x"))
+
+    def test_files(self):
+        instance = self.boot("number")
+        (instance / "files/here").write_text("x")
+        (instance / "files/sub").mkdir()
+        self.assertEqual(self.says(instance, "stat -c '%u %g' here sub .; echo y >>here; rmdir sub; touch new"),
+                         "1234 1234\n" * 3)
+        self.assertEqual((instance / "files/here").read_text(), "xy\n")
+        self.assertEqual(sorted(os.listdir(instance / "files")), ["here", "new"])
+        # What root made on the console is root's here, too.
+        write(instance / "console", "install -m 0600 /dev/null /home/1234/of-root && id -u >/home/1234/done\n")
+        wait_for(lambda: (instance / "files/done").exists() and (instance / "files/done").read_text(), "file")
+        self.assertEqual((instance / "files/done").read_text(), "0\n")
+        with self.assertRaises(PermissionError):
+            (instance / "files/of-root").write_text("x")
+
+    def test_terminal_and_capabilities(self):
+        instance = self.boot("named")
+        self.assertEqual(self.says(instance, "echo mine >$(tty)", tty="80x24"), "mine\r\n")
+        self.assertEqual(self.says(instance, "grep -E 'Cap(Prm|Eff)' /proc/self/status | cut -f2"),
+                         "0000000000000000\n" * 2)
+        self.assertRegex(self.says(instance, "kill -9 1 2>&1; head -c1 /proc/1/environ 2>&1"), "denied|permitted")
+
+    def test_stop(self):
+        instance = self.boot("named")
+        mark = runs.token()
+        write(instance / "cmd", f"setsid sleep {mark} & sleep {mark}")
+        wait_for(lambda: len(runs.local_processes(mark)) >= 2, "processes")
+        write(instance / "ctl", "stop\n")
+        self.assertEqual(text(instance / "runs/1/exit"), "143\n")
+        self.assertEqual(runs.local_processes(mark), [])
+
+    def test_unknown(self):
+        instance = self.new("unknown", ready=False)
+        with self.assertRaises(OSError):
+            read(instance / "ready")
+        self.assertIn("user: nosuchuser in the container's /etc/passwd", text(instance / "error"))
 
 
 if __name__ == "__main__":
