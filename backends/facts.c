@@ -50,15 +50,6 @@ static int find_transport(const struct poolfs_kind *kind, const struct poolfs_va
 		"not exist", kind->name, name);
 }
 
-/* The transport's name. */
-const char *facts_transport(const struct poolfs_kind *kind, const struct poolfs_values *values,
-	struct poolfs_err *err)
-{
-	int number = find_transport(kind, values, err);
-
-	return number < 0 ? NULL : transports[number].name;
-}
-
 /* Whether a kind's tables have the key. */
 static bool has_key(const struct poolfs_kind *kind, const char *name)
 {
@@ -69,21 +60,32 @@ static bool has_key(const struct poolfs_kind *kind, const char *name)
 	return false;
 }
 
-/* The transport: its keys have to be the kind's, and their values to fit. */
-static int take_transport(const struct poolfs_kind *kind, const struct poolfs_values *values,
-	struct facts *facts, struct poolfs_err *err)
+/* The transport, whose keys have to be the kind's. */
+int facts_transport(const struct poolfs_kind *kind, const struct poolfs_values *values,
+	const char **name, struct poolfs_err *err)
 {
 	int number = find_transport(kind, values, err);
 
 	if (number < 0)
 		return number;
-	facts->transport = transports[number].name;
-	facts->features |= transports[number].features;
 	for (const struct poolfs_key *key = transports[number].keys; key && key->name; key++)
 		if (!has_key(kind, key->name))
 			return poolfs_err_set(err, -EINVAL, "type: the kind %s has the transport %s, but "
 				"not its key %s: its tables need poolfs_ssh_keys", kind->name,
-				facts->transport, key->name);
+				transports[number].name, key->name);
+	*name = transports[number].name;
+	return number;
+}
+
+/* The transport, and whether the values of its keys fit together. */
+static int take_transport(const struct poolfs_kind *kind, const struct poolfs_values *values,
+	struct facts *facts, struct poolfs_err *err)
+{
+	int number = facts_transport(kind, values, &facts->transport, err);
+
+	if (number < 0)
+		return number;
+	facts->features |= transports[number].features;
 	return transports[number].check ? transports[number].check(values, err) : 0;
 }
 
@@ -151,15 +153,15 @@ static void add_verb(void *data, const struct poolfs_verb *verb)
 		memory_string(verb->argument), memory_string(verb->help ? verb->help : "") };
 }
 
-/* The verbs, those of every pool first. */
-static int take_verbs(const struct poolfs_kind *kind, const struct poolfs_values *values,
-	struct facts *facts, struct poolfs_err *err)
+/* The verbs that every pool has, then those that hang on values. */
+int facts_verbs(const struct poolfs_kind *kind, const struct poolfs_values *values, struct facts *facts,
+	struct poolfs_err *err)
 {
 	struct collection collection = { .facts = facts, .err = err };
 
 	for (const struct poolfs_verb *verb = kind->verbs; verb && verb->name; verb++)
 		add_verb(&collection, verb);
-	if (kind->verbs_with)
+	if (kind->verbs_with && values)
 		kind->verbs_with(values, add_verb, &collection);
 	return collection.result;
 }
@@ -180,7 +182,7 @@ int facts_find(const struct poolfs_kind *kind, const struct poolfs_values *value
 	if (result == 0)
 		result = take_targets(kind, values, &facts, err);
 	if (result == 0)
-		result = take_verbs(kind, values, &facts, err);
+		result = facts_verbs(kind, values, &facts, err);
 	if (result < 0)
 		facts_done(&facts);
 	else
@@ -220,7 +222,7 @@ json_t *facts_to_json(const struct facts *facts)
 		json_array_append_new(targets, json_pack("{s:s, s:s}", "name", facts->targets[i].name,
 			"machine", facts->targets[i].machine));
 	for (size_t i = 0; i < facts->verb_count; i++)
-		json_array_append_new(verbs, json_pack("{s:s, s:s?, s:s}", "name", facts->verbs[i].name,
+		json_array_append_new(verbs, json_pack("{s:s, s:s*, s:s}", "name", facts->verbs[i].name,
 			"argument", facts->verbs[i].argument, "help", facts->verbs[i].help));
 	return json_pack("{s:s, s:I, s:o, s:o}", "transport", facts->transport, "features",
 		(json_int_t)facts->features, "targets", targets, "verbs", verbs);
@@ -236,7 +238,7 @@ static int read_verbs(const json_t *list, struct facts *facts, struct poolfs_err
 	json_array_foreach(list, i, item) {
 		struct poolfs_verb verb = { 0 };
 
-		if (json_unpack(item, "{s:s, s:s?, s:s}", "name", &verb.name, "argument",
+		if (json_unpack(item, "{s:s, s?s, s:s}", "name", &verb.name, "argument",
 				&verb.argument, "help", &verb.help) < 0)
 			return -EINVAL;
 		add_verb(&collection, &verb);

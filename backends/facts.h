@@ -14,6 +14,9 @@ struct json_t;
 /* More are a mistake: their names and help are kept for each pool. */
 #define FACTS_VERBS_MAX 64u
 
+/* Beside POOLFS_FEATURE_CONSOLE: nothing can be typed. */
+#define FACTS_CONSOLE_READ_ONLY (1u << 31)
+
 struct facts_verb {
 	char *name, *argument, *help;	/* argument: NULL: it takes none */
 };
@@ -37,9 +40,15 @@ void facts_done(struct facts *facts);
 /* The verb of that name, or NULL. */
 const struct facts_verb *facts_verb(const struct facts *facts, const char *name, size_t length);
 
-/* Which transport the machines have: a name that is in the table of transports, a constant. NULL with
- * err: the kind names one that does not exist. */
-const char *facts_transport(const struct poolfs_kind *kind, const struct poolfs_values *values,
+/* Which transport the machines have: *name is one of the table of transports, a constant. 0 or more, or
+ * -EINVAL with err: the kind names one that does not exist, or lacks its keys. values may be NULL where
+ * the transport does not hang on them. */
+int facts_transport(const struct poolfs_kind *kind, const struct poolfs_values *values,
+	const char **name, struct poolfs_err *err);
+
+/* Adds the verbs to the facts; without values, only those that every pool has. 0, or -EINVAL with err: one is
+ * no verb. */
+int facts_verbs(const struct poolfs_kind *kind, const struct poolfs_values *values, struct facts *facts,
 	struct poolfs_err *err);
 
 /* As an object of JSON, and back; the caller owns the result. -EINVAL: it is no such object. */

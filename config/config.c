@@ -14,6 +14,7 @@
 #include "backends/base/values.h"
 #include "backends/kinds.h"
 #include "backends/crash/patterns.h"
+#include "backends/module/modules.h"
 #include "config/complaints.h"
 #include "config/mountpoint.h"
 #include "config/sections.h"
@@ -31,6 +32,8 @@ static const struct poolfs_key *const common_tables[] = { kinds_pool_keys, NULL 
 /* A file on its way to a configuration. */
 struct loader {
 	struct config *config;
+	struct modules *modules;
+	bool lacking;		/* a module could not be added: kinds may be missing */
 	struct sections sections;
 	struct complaints complaints;
 	char *mount;		/* resolved; NULL: no checks against it */
@@ -63,7 +66,7 @@ static void complain_unknown(struct job *job, const struct section_item *item)
 			"--help-backend %s lists the keys", job->kind->name);
 	else
 		complaints_add(complaints, item->line, item->key, "there is no such key; [poolfs] "
-			"takes workdir, allow_other and log_level");
+			"takes workdir, allow_other, log_level and modules");
 }
 
 /* Whether a value that is taken as it is stands in quotes, as if they had a meaning. */
@@ -145,7 +148,7 @@ static void check_kind(struct job *job)
 	struct poolfs_err err;
 	char name[64];
 
-	if (!job->kind || facts_find(job->kind, job->values, &job->facts, &err) == 0)
+	if (!job->kind || modules_facts(job->loader->modules, job->kind, job->values, &job->facts, &err) == 0)
 		return;
 	/* The text should begin with the key that is to be changed. */
 	size_t length = strcspn(err.text, ": ");
@@ -225,13 +228,14 @@ static struct poolfs_values *read_values(struct job *job, const struct poolfs_ke
 }
 
 /* Writes the kinds' names, for a complaint; text_done it. */
-static struct text kind_names(void)
+static struct text kind_names(const struct modules *modules)
 {
+	const struct poolfs_kind *kind;
 	struct text names = { 0 };
 
-	for (size_t i = 0; kinds_all[i]; i++)
-		text_printf(&names, "%s%s", !i ? "" : kinds_all[i + 1] ? ", " : " or ",
-			kinds_all[i]->name);
+	for (size_t i = 0; (kind = modules_kind(modules, i)); i++)
+		text_printf(&names, "%s%s", !i ? "" : modules_kind(modules, i + 1) ? ", " : " or ",
+			kind->name);
 	return names;
 }
 
@@ -240,7 +244,7 @@ static const struct poolfs_kind *pool_kind(struct loader *loader, const struct s
 {
 	const struct poolfs_kind *kind = NULL;
 	const char *type = NULL;
-	struct text names = kind_names();
+	struct text names = kind_names(loader->modules);
 
 	for (size_t i = 0; i < section->count && !type; i++)
 		if (strcmp(section->items[i].key, "type") == 0)
@@ -248,7 +252,7 @@ static const struct poolfs_kind *pool_kind(struct loader *loader, const struct s
 	if (!type && !section->incomplete)
 		complaints_add(&loader->complaints, section->line, "type",
 			"missing: write \"type = \" and the kind of machine, %s", names.data);
-	else if (type && !(kind = kinds_find(type)))
+	else if (type && !(kind = modules_find(loader->modules, type)) && !loader->lacking)
 		complaints_add(&loader->complaints, section_line(section, "type"), "type",
 			"no kind of machine is called \"%s\": write %s", type, names.data);
 	text_done(&names);
@@ -276,6 +280,7 @@ static void read_pool(struct loader *loader, const struct section *section, cons
 		const struct poolfs_key **tables = kinds_tables(pool.kind);
 		pool.values = read_values(&job, tables);
 		pool.facts = job.facts;
+		pool.module = modules_file(loader->modules, pool.kind);
 		free(tables);
 	} else {
 		pool.values = values_new(common_tables);
@@ -338,6 +343,37 @@ static const struct section *first_alike(const struct sections *sections,
 	return other;
 }
 
+/* Adds one module. */
+static void add_module(struct loader *loader, const char *word, int line)
+{
+	struct poolfs_err err;
+	char *path = NULL;
+	int result = modules_path(loader->modules, word, loader->directory, &path, &err);
+
+	if (result == 0 && loader->mount && mountpoint_hides(loader->mount, path))
+		result = poolfs_err_set(&err, -EINVAL, "%s lies below the mount point, which hides it: "
+			"move one of the two", path);
+	if (result == 0)
+		result = modules_add(loader->modules, path, &err);
+	if (result < 0) {
+		complaints_add(&loader->complaints, line, "modules", "%s", err.text);
+		loader->lacking = true;
+	}
+	free(path);
+}
+
+/* Reads section [poolfs]: what it says may be needed to read the others. */
+static void read_daemon(struct loader *loader, const struct section *section)
+{
+	struct job job = { .loader = loader, .section = section };
+
+	values_free(loader->config->daemon);
+	loader->config->daemon = read_values(&job, daemon_tables);
+	const char *const *words = poolfs_words(loader->config->daemon, "modules");
+	for (size_t i = 0; words[i]; i++)
+		add_module(loader, words[i], section_line(section, "modules"));
+}
+
 /* Reads any section. */
 static void read_section(struct loader *loader, const struct section *section)
 {
@@ -355,14 +391,10 @@ static void read_section(struct loader *loader, const struct section *section)
 		complaints_add(&loader->complaints, section->line, NULL, "[%s] stands in line %d "
 			"already: %s", section->name, first->line,
 			pool ? "choose another name" : "write all keys there");
-	if (pool) {
+	if (pool)
 		read_pool(loader, section, pool);
-	} else {
-		struct job job = { .loader = loader, .section = section };
-
-		values_free(loader->config->daemon);
-		loader->config->daemon = read_values(&job, daemon_tables);
-	}
+	else
+		read_daemon(loader, section);
 }
 
 /* Reads the file's sections, then what only the whole can tell. */
@@ -374,9 +406,14 @@ static int read_config(struct loader *loader)
 
 	if (result < 0)
 		return result;
+	for (size_t i = 0; i < sections->count; i++)
+		if (!pool_name(sections->list[i].name))
+			read_section(loader, &sections->list[i]);
 	for (size_t i = 0; i < sections->count; i++) {
+		if (!pool_name(sections->list[i].name))
+			continue;
 		read_section(loader, &sections->list[i]);
-		pools |= pool_name(sections->list[i].name) != NULL;
+		pools = true;
 	}
 	if (!pools)
 		complaints_add(&loader->complaints, 0, NULL,
@@ -419,10 +456,10 @@ static int prepare(struct loader *loader, const char *file, const char *mount_po
 }
 
 /* Reads and checks a configuration. */
-int config_load(const char *file, const char *mount_point, struct config **config,
-	struct text *errors)
+int config_load(const char *file, const char *mount_point, struct modules *modules,
+	struct config **config, struct text *errors)
 {
-	struct loader loader = { .config = memory_new(sizeof(**config)) };
+	struct loader loader = { .config = memory_new(sizeof(**config)), .modules = modules };
 	int result = prepare(&loader, file, mount_point);
 
 	if (result == 0)

@@ -19,5 +19,9 @@ const struct poolfs_key config_keys[] = {
 	  .fallback = "info",
 	  .choices = log_levels,
 	  .help = "The least serious messages that are logged." },
+	{ .name = "modules",
+	  .type = POOLFS_WORDS,
+	  .help = "Modules with further kinds of machines: files, or names without a slash in the "
+		  "directory that poolfs has for them." },
 	{ 0 }
 };

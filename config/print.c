@@ -5,6 +5,7 @@
 #include "backends/base/notation.h"
 #include "backends/base/text.h"
 #include "backends/kinds.h"
+#include "backends/module/modules.h"
 #include "config/config.h"
 
 #define COLUMNS 80
@@ -123,23 +124,24 @@ static void print_notations(FILE *out, unsigned seen)
 }
 
 /* Prints the kinds. */
-void config_print_kinds(FILE *out)
+void config_print_kinds(FILE *out, const struct modules *modules)
 {
+	const struct poolfs_kind *kind;
 	int width = 0;
 
-	for (size_t i = 0; kinds_all[i]; i++)
-		if ((int)strlen(kinds_all[i]->name) > width)
-			width = (int)strlen(kinds_all[i]->name);
-	for (size_t i = 0; kinds_all[i]; i++) {
-		int used = fprintf(out, "%s", kinds_all[i]->name);
-		print_wrapped(out, width + 2, used, kinds_all[i]->summary);
+	for (size_t i = 0; (kind = modules_kind(modules, i)); i++)
+		if ((int)strlen(kind->name) > width)
+			width = (int)strlen(kind->name);
+	for (size_t i = 0; (kind = modules_kind(modules, i)); i++) {
+		int used = fprintf(out, "%s", kind->name);
+		print_wrapped(out, width + 2, used, kind->summary);
 	}
 }
 
 /* Prints a kind's keys. */
-int config_print_keys(FILE *out, const char *name)
+int config_print_keys(FILE *out, const struct modules *modules, const char *name)
 {
-	const struct poolfs_kind *kind = kinds_find(name);
+	const struct poolfs_kind *kind = modules_find(modules, name);
 	unsigned seen = 0;
 
 	if (!kind)

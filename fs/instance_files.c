@@ -115,6 +115,12 @@ static struct stream *console_stream(struct object *object)
 	return &instance_of(object)->console.stream;
 }
 
+/* Nothing can be typed. */
+static bool console_is_read_only(struct object *object)
+{
+	return instance_directory.features(object) & FACTS_CONSOLE_READ_ONLY;
+}
+
 /* console, written: typed into the machine */
 static int console_store(struct object *object, const char *data, size_t size)
 {
@@ -222,7 +228,10 @@ const struct control instance_controls[] = {
 	  .at = forward_at },
 	{ .name = "expose", .mode = S_IFDIR | 0700, .feature = POOLFS_FEATURE_FORWARD, .at = expose_at },
 	{ .name = "console", .mode = S_IFREG | 0600, .feature = POOLFS_FEATURE_CONSOLE,
-	  .stream = console_stream, .store = console_store, .ops = &stream_ops },
+	  .stream = console_stream, .store = console_store, .ops = &stream_ops,
+	  .hidden = console_is_read_only },
+	{ .name = "console", .mode = S_IFREG | 0400, .feature = FACTS_CONSOLE_READ_ONLY,
+	  .stream = console_stream, .ops = &stream_ops },
 	{ .name = "console.follow", .mode = S_IFREG | 0400, .feature = POOLFS_FEATURE_CONSOLE,
 	  .stream = console_stream, .flags = CONTROL_WAITS | CONTROL_UNLISTED, .ops = &stream_ops },
 	{ .name = "ctl", .mode = S_IFREG | 0600, .show = ctl_show, .store = ctl_store,

@@ -16,8 +16,10 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "backends/base/installed.h"
 #include "backends/base/log.h"
 #include "backends/base/memory.h"
+#include "backends/module/modules.h"
 #include "config/config.h"
 #include "fs/fuse.h"
 #include "fs/mount.h"
@@ -30,6 +32,7 @@
 struct daemon {
 	struct options options;
 	int started_pipe;	/* a byte to it tells the waiting parent that all is well; -1: none */
+	struct modules *modules;
 	struct config *config;
 	char *mount_point;	/* absolute */
 	char *workdir_path, *shim;
@@ -109,22 +112,31 @@ static void tell_started(struct daemon *daemon)
 	close(daemon->started_pipe);
 }
 
-/* Looks for the shim: beside this program (as built), else where it is installed. */
-static char *find_shim(void)
+/* Loads the modules of the command line. */
+static int load_modules(struct daemon *daemon)
 {
-	char self[4096];
-	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	static const char *const shims[] = { "poolfs-shim", POOLFS_LIBEXEC_FROM_BIN "/poolfs-shim", NULL };
+	static const char *const directories[] = { POOLFS_MODULES_FROM_BIN, NULL };
+	char *here = getcwd(NULL, 0);
+	struct poolfs_err err = { "" };
+	int result = 0;
 
-	self[length > 0 ? length : 0] = '\0';
-	char *slash = strrchr(self, '/');
-	if (slash) {
-		*slash = '\0';
-		char *beside = memory_format("%s/poolfs-shim", self);
-		if (access(beside, X_OK) == 0)
-			return beside;
-		free(beside);
+	daemon->shim = installed_find(shims, POOLFS_LIBEXECDIR "/poolfs-shim");
+	char *directory = installed_find(directories, POOLFS_MODULEDIR);
+	daemon->modules = modules_new(daemon->shim, directory);
+	free(directory);
+	for (size_t i = 0; result == 0 && i < daemon->options.module_count; i++) {
+		char *path = NULL;
+
+		result = modules_path(daemon->modules, daemon->options.modules[i], here ? here : "/", &path, &err);
+		if (result == 0)
+			result = modules_add(daemon->modules, path, &err);
+		free(path);
 	}
-	return memory_string(POOLFS_LIBEXECDIR "/poolfs-shim");
+	free(here);
+	if (result < 0)
+		fprintf(stderr, "poolfs: error: --module: %s\n", err.text);
+	return result;
 }
 
 /* A mount whose daemon was killed stays, and answers ENOTCONN: takes such a one of ours away. */
@@ -178,7 +190,8 @@ static int load_config(struct daemon *daemon)
 			fprintf(stderr, "poolfs: error: %s\n", err.text);
 		return made;
 	}
-	int result = config_load(daemon->options.config, daemon->mount_point, &daemon->config, &errors);
+	int result = config_load(daemon->options.config, daemon->mount_point, daemon->modules,
+		&daemon->config, &errors);
 
 	if (result < 0)
 		fputs(errors.data ? errors.data : strerror(-result), stderr);
@@ -283,8 +296,9 @@ static void tear_down(struct daemon *daemon)
 	free(daemon->shim);
 	free(daemon->workdir_path);
 	config_free(daemon->config);
+	modules_free(daemon->modules);
 	free(daemon->mount_point);
-	free(daemon->options.mount_options);
+	options_done(&daemon->options);
 }
 
 /* Sets up, serves until the end. Returns the exit status. */
@@ -297,7 +311,6 @@ static int serve(struct daemon *daemon, struct poolfs_err *err)
 	umask(077);
 	if (open_workdir(daemon, &next_id, err) < 0)
 		return -1;
-	daemon->shim = find_shim();
 	uv_loop_init(&daemon->loop);
 	daemon->loop.data = daemon;
 	if (mount_all(daemon, next_id, err) < 0) {
@@ -353,7 +366,7 @@ static int run_background(struct daemon *daemon)
 	}
 	if (pid > 0) {
 		close(ends[1]);
-		free(daemon->options.mount_options);
+		tear_down(daemon);
 		return wait_started(ends[0], pid);
 	}
 	close(ends[0]);
@@ -362,37 +375,60 @@ static int run_background(struct daemon *daemon)
 	return run(daemon);
 }
 
+/* Prints the keys of a kind. Returns the exit status. */
+static int help_backend(const struct daemon *daemon)
+{
+	if (config_print_keys(stdout, daemon->modules, daemon->options.kind) == 0)
+		return 0;
+	fprintf(stderr, "poolfs: no kind of machine is called %s; poolfs --backends lists them\n",
+		daemon->options.kind);
+	return 1;
+}
+
+/* Does what needs the kinds of machines. Returns the exit status. */
+static int serve_kinds(struct daemon *daemon)
+{
+	int status = load_modules(daemon) < 0 ? 1 : 0;
+	enum options_action action = daemon->options.action;
+
+	if (status == 0 && (action == OPTIONS_CHECK ||
+				   (action == OPTIONS_MOUNT && daemon->options.foreground)))
+		return run(daemon);
+	if (status == 0 && action == OPTIONS_MOUNT)
+		return run_background(daemon);
+	if (status == 0 && action == OPTIONS_BACKENDS)
+		config_print_kinds(stdout, daemon->modules);
+	else if (status == 0)
+		status = help_backend(daemon);
+	tear_down(daemon);
+	return status;
+}
+
 /* Does what the command line says. */
 int main(int argc, char **argv)
 {
 	struct daemon daemon = { .workdir = -1, .lock = -1, .started_pipe = -1 };
+	int status = 0;
 
 	fill_standard();
-	if (options_parse(argc, argv, &daemon.options) < 0)
+	if (options_parse(argc, argv, &daemon.options) < 0) {
+		options_done(&daemon.options);
 		return 2;
+	}
 	switch (daemon.options.action) {
 	case OPTIONS_HELP:
 		options_help();
-		return 0;
+		break;
 	case OPTIONS_VERSION:
 		printf("poolfs %s\n", POOLFS_VERSION);
-		return 0;
-	case OPTIONS_BACKENDS:
-		config_print_kinds(stdout);
-		return 0;
-	case OPTIONS_HELP_BACKEND:
-		if (config_print_keys(stdout, daemon.options.kind) == 0)
-			return 0;
-		fprintf(stderr, "poolfs: no kind of machine is called %s; poolfs --backends lists them\n",
-			daemon.options.kind);
-		return 1;
-	case OPTIONS_SCAN_CONSOLE:
-		return scan_console(daemon.options.file, daemon.options.patterns,
-			daemon.options.titles);
-	case OPTIONS_CHECK:
-		return run(&daemon);
-	case OPTIONS_MOUNT:
 		break;
+	case OPTIONS_SCAN_CONSOLE:
+		status = scan_console(daemon.options.file, daemon.options.patterns,
+			daemon.options.titles);
+		break;
+	default:
+		return serve_kinds(&daemon);
 	}
-	return daemon.options.foreground ? run(&daemon) : run_background(&daemon);
+	options_done(&daemon.options);
+	return status;
 }

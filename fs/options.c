@@ -18,6 +18,7 @@ static const struct {
 	{ 'd', "debug", NULL, "the same, with debugging messages" },
 	{ 'o', NULL, "OPTION[,...]", "mount options, as for mount(8) and libfuse" },
 	{ 'D', "demo", NULL, "mount a pool of containers; takes no CONFIG" },
+	{ 'm', "module", "FILE", "load a module with a kind of machine; may be repeated" },
 	{ 'c', "check", NULL, "check the configuration, mount nothing" },
 	{ 'b', "backends", NULL, "list the kinds of machines" },
 	{ 'k', "help-backend", "TYPE", "list the keys of a kind" },
@@ -57,6 +58,11 @@ static int take(struct options *options, int letter)
 		return 0;
 	case 'D':
 		options->demo = true;
+		return 0;
+	case 'm':
+		options->modules = memory_grow(options->modules,
+			(options->module_count + 1) * sizeof(*options->modules));
+		options->modules[options->module_count++] = optarg;
 		return 0;
 	case 'c':
 		options->action = OPTIONS_CHECK;
@@ -161,6 +167,13 @@ int options_parse(int argc, char **argv, struct options *options)
 	if (result < 0)
 		fprintf(stderr, "poolfs: poolfs --help lists the options\n");
 	return result < 0 ? result : check(options, argc, argv);
+}
+
+/* Frees. */
+void options_done(struct options *options)
+{
+	free(options->mount_options);
+	free(options->modules);
 }
 
 /* Prints the help. */

@@ -7,6 +7,7 @@
 #define FS_OPTIONS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum options_action {
 	OPTIONS_MOUNT,
@@ -28,11 +29,15 @@ struct options {
 	const char *file;	/* to be scanned; NULL: standard input */
 	const char *patterns;	/* --crash-patterns; NULL: none */
 	char *mount_options;	/* all -o, joined by commas; NULL: none */
+	const char **modules;	/* --module; module_count, the array is allocated */
+	size_t module_count;
 };
 
-/* Parses; strings point into argv but for mount_options, which is the caller's to free. Below 0: it was
- * wrong, and standard error says what. */
+/* Parses; strings point into argv but for mount_options; options_done frees. Below 0: it was wrong, and
+ * standard error says what. */
 int options_parse(int argc, char **argv, struct options *options);
+
+void options_done(struct options *options);
 
 /* What --help prints, on standard output. */
 void options_help(void);

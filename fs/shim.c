@@ -76,9 +76,9 @@ static json_t *make_values(const struct instance *instance)
 static int write_description(struct shim *shim, const struct instance *instance)
 {
 	const struct config_pool *config = pool_config(instance->pool);
-	json_t *root = json_pack("{s:i, s:s, s:s, s:s, s:o}", "version", PROTOCOL_VERSION, "pool",
-		config->name, "name", instance->name, "type", config->kind->name, "values",
-		make_values(instance));
+	json_t *root = json_pack("{s:i, s:s, s:s, s:s, s:s*, s:o}", "version", PROTOCOL_VERSION, "pool",
+		config->name, "name", instance->name, "type", config->kind->name, "module",
+		config->module, "values", make_values(instance));
 	char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
 	int result = text ? workdir_write_file(shim->directory, "instance.json", text, strlen(text))
 			  : -ENOMEM;

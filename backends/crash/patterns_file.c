@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backends/base/installed.h"
 #include "backends/base/memory.h"
 #include "backends/crash/patterns_build.h"
 
@@ -221,17 +222,8 @@ int patterns_load(const char *file, const char *fallback, struct patterns **patt
 /* Looks for the installed file: in a build directory, config/ is beside the programs. */
 char *patterns_default(void)
 {
-	char self[4096];
-	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	static const char *const places[] = { "config/crash.patterns",
+		POOLFS_DATA_FROM_BIN "/crash.patterns", POOLFS_DATA_FROM_LIBEXEC "/crash.patterns", NULL };
 
-	self[length > 0 ? length : 0] = '\0';
-	char *slash = strrchr(self, '/');
-	if (slash) {
-		*slash = '\0';
-		char *beside = memory_format("%s/config/crash.patterns", self);
-		if (access(beside, R_OK) == 0)
-			return beside;
-		free(beside);
-	}
-	return memory_string(POOLFS_DATADIR "/crash.patterns");
+	return installed_find(places, POOLFS_DATADIR "/crash.patterns");
 }

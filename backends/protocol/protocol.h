@@ -7,7 +7,8 @@
  * The instance's directory, WORKDIR/ID/ (mode 0700), holds:
  *
  *   instance.json   what the shim is to run (written by the daemon before it starts the shim):
- *                   {"version":1, "pool":"web", "name":"a", "type":"qemu", "values":{...}}
+ *                   {"version":1, "pool":"web", "name":"a", "type":"qemu", "values":{...}},
+ *                   and "module", a path, where the kind is of one
  *   shim.sock       the shim's listening socket. The daemon binds it, hands it over as
  *                   descriptor 3, and connects. A later daemon connects to the same path.
  *   shim.pid        "PID STARTTIME\n" of the shim (start time: field 22 of /proc/PID/stat)

@@ -2,6 +2,7 @@
 /*
  * poolfs-shim DIRECTORY: the process of one instance (protocol/protocol.h says what the
  * daemon gives it). poolfs-shim --launch PROGRAM ARGS...: see process/launch.h.
+ * poolfs-shim --describe FILE, --examine FILE: see module/describe.h.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -22,6 +23,8 @@
 #include "backends/crash/patterns.h"
 #include "backends/facts.h"
 #include "backends/kinds.h"
+#include "backends/module/describe.h"
+#include "backends/module/load.h"
 #include "backends/process/launch.h"
 #include "backends/shim/registry.h"
 #include "backends/shim/shim.h"
@@ -32,6 +35,7 @@
 /* What instance.json says. */
 struct instance {
 	char *name;				/* POOL/NAME */
+	struct module *module;			/* that the backend is of; NULL: of none */
 	const struct poolfs_backend *backend;
 	const char *transport;
 	const struct poolfs_key **tables;
@@ -139,27 +143,44 @@ static int write_pid(void)
 	return 0;
 }
 
-/* Finds the backend, and reads the values by its keys. */
-static int set_kind(struct instance *instance, const char *type, const json_t *values)
+/* Finds the backend of a kind: in the module, or, where that is NULL, here. */
+static int set_backend(struct instance *instance, const char *type, const char *file)
 {
-	const struct poolfs_kind *kind = kinds_find(type);
 	struct poolfs_err err = { "" };
 
-	instance->backend = registry_find(type);
-	if (!kind || !instance->backend)
+	if (!file)
+		instance->backend = registry_find(type);
+	else if (module_load(file, &instance->module, &err) < 0)
+		return complain(file, err.text);
+	else
+		instance->backend = &instance->module->backend;
+	if (!instance->backend || strcmp(instance->backend->kind->name, type) != 0)
 		return complain(type, "no such kind of machine");
+	return 0;
+}
+
+/* Finds the backend, and reads the values by its keys. */
+static int set_kind(struct instance *instance, const char *type, const char *file,
+	const json_t *values)
+{
+	struct poolfs_err err = { "" };
+
+	if (set_backend(instance, type, file) < 0)
+		return -1;
+	const struct poolfs_kind *kind = instance->backend->kind;
 	instance->tables = kinds_tables(kind);
 	instance->values = values_from_json(instance->tables, values, &err);
 	if (!instance->values)
 		return complain("instance.json", err.text);
-	instance->transport = facts_transport(kind, instance->values, &err);
-	return instance->transport ? 0 : complain("instance.json", err.text);
+	if (facts_transport(kind, instance->values, &instance->transport, &err) < 0)
+		return complain("instance.json", err.text);
+	return 0;
 }
 
 /* Reads instance.json. */
 static int read_instance(struct instance *instance)
 {
-	const char *pool, *name, *type;
+	const char *pool, *name, *type, *module = NULL;
 	json_error_t error;
 	json_t *values;
 	int version, result;
@@ -167,14 +188,15 @@ static int read_instance(struct instance *instance)
 
 	if (!root)
 		return complain("instance.json", error.text);
-	if (json_unpack_ex(root, &error, 0, "{s:i, s:s, s:s, s:s, s:o}", "version", &version,
-			"pool", &pool, "name", &name, "type", &type, "values", &values) < 0) {
+	if (json_unpack_ex(root, &error, 0, "{s:i, s:s, s:s, s:s, s?s, s:o}", "version", &version,
+			"pool", &pool, "name", &name, "type", &type, "module", &module, "values",
+			&values) < 0) {
 		result = complain("instance.json", error.text);
 	} else if (version != CONFIG_VERSION) {
 		result = complain("instance.json", "written by another version of poolfs");
 	} else {
 		instance->name = memory_format("%s/%s", pool, name);
-		result = set_kind(instance, type, values);
+		result = set_kind(instance, type, module, values);
 	}
 	json_decref(root);
 	return result;
@@ -268,6 +290,7 @@ static int serve(const char *name)
 	patterns_free(instance.patterns);
 	values_free(instance.values);
 	free(instance.tables);
+	free(instance.module);
 	free(instance.name);
 	free(directory);
 	if (fd >= 0)
@@ -280,6 +303,8 @@ int main(int argc, char **argv)
 {
 	if (argc >= 2 && strcmp(argv[1], "--launch") == 0)
 		return launch_main(argc, argv);
+	if (argc >= 2 && (strcmp(argv[1], "--describe") == 0 || strcmp(argv[1], "--examine") == 0))
+		describe_main(argc, argv);
 	if (argc != 2 || argv[1][0] == '-') {
 		fprintf(stderr, "usage: poolfs-shim DIRECTORY (started by poolfs)\n");
 		return 2;

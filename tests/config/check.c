@@ -16,7 +16,10 @@
 
 #include "backends/base/memory.h"
 #include "backends/base/text.h"
+#include "backends/module/modules.h"
 #include "config/config.h"
+
+static struct modules *modules;
 
 /* Expands a pattern; fails the test when nothing matches. */
 static glob_t files(const char *pattern)
@@ -75,7 +78,7 @@ static void good_files_pass(void **state)
 		struct text errors = { 0 };
 		struct config *config = NULL;
 
-		if (config_load(found.gl_pathv[i], NULL, &config, &errors) != 0)
+		if (config_load(found.gl_pathv[i], NULL, modules, &config, &errors) != 0)
 			fail_msg("%s", errors.data);
 		assert_int_equal(errors.size, 0);
 		assert_non_null(config);
@@ -97,7 +100,7 @@ static void bad_files_fail_as_expected(void **state)
 		struct text errors = { 0 };
 		struct config *config = NULL;
 
-		if (config_load(file, NULL, &config, &errors) == 0) {
+		if (config_load(file, NULL, modules, &config, &errors) == 0) {
 			config_free(config);
 			text_append(&errors, "", 0);
 		}
@@ -125,5 +128,8 @@ int main(int argc, char **argv)
 
 	if (argc != 2 || chdir(argv[1]) < 0)
 		return 2;
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	modules = modules_new(NULL, "/nowhere");
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+	modules_free(modules);
+	return failed;
 }

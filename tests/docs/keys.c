@@ -18,9 +18,11 @@
 #include "backends/base/memory.h"
 #include "backends/base/text.h"
 #include "backends/kinds.h"
+#include "backends/module/modules.h"
 #include "config/config.h"
 
 static char *sample, *manual;
+static struct modules *modules;
 
 /* Reads a whole file; free() it. */
 static char *contents(const char *file)
@@ -192,7 +194,7 @@ static void the_sample_is_right(void **state)
 
 	assert_true(fd >= 0);
 	write_used(fdopen(fd, "w"));
-	if (config_load(file, NULL, &config, &errors) == 0)
+	if (config_load(file, NULL, modules, &config, &errors) == 0)
 		config_free(config);
 	unlink(file);
 	for (char *line = errors.data; line && *line; line += strcspn(line, "\n") + 1)
@@ -212,7 +214,9 @@ int main(int argc, char **argv)
 
 	if (argc != 3 || !(sample = contents(argv[1])) || !(manual = contents(argv[2])))
 		return 2;
+	modules = modules_new(NULL, "/nowhere");
 	int result = cmocka_run_group_tests(tests, NULL, NULL);
+	modules_free(modules);
 	free(sample);
 	free(manual);
 	return result;

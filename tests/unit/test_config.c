@@ -17,7 +17,10 @@
 #include "backends/base/memory.h"
 #include "backends/base/text.h"
 #include "backends/base/values.h"
+#include "backends/module/modules.h"
 #include "config/config.h"
+
+static struct modules *modules;
 
 /* Makes a directory for the test and goes there. */
 static int enter(void **state)
@@ -58,7 +61,7 @@ static struct config *load(const char *mount, char **errors)
 {
 	struct text text = { 0 };
 	struct config *config = NULL;
-	int result = config_load("conf.ini", mount, &config, &text);
+	int result = config_load("conf.ini", mount, modules, &config, &text);
 
 	assert_true((result == 0) == (config != NULL));
 	assert_true((result == 0) == (text.size == 0));
@@ -144,29 +147,29 @@ static void files_that_are_none(void **state)
 	struct text errors = { 0 };
 	struct config *config = NULL;
 
-	assert_int_equal(config_load("/nowhere/x.ini", NULL, &config, &errors), -ENOENT);
+	assert_int_equal(config_load("/nowhere/x.ini", NULL, modules, &config, &errors), -ENOENT);
 	assert_string_equal(errors.data,
 		"/nowhere/x.ini: cannot be read: No such file or directory\n");
 	text_done(&errors);
-	assert_int_equal(config_load("/tmp", NULL, &config, &errors), -EISDIR);
+	assert_int_equal(config_load("/tmp", NULL, modules, &config, &errors), -EISDIR);
 	assert_string_equal(errors.data, "/tmp: a directory: give a configuration file\n");
 	text_done(&errors);
-	assert_int_equal(config_load("/dev/zero", NULL, &config, &errors), -EINVAL);
+	assert_int_equal(config_load("/dev/zero", NULL, modules, &config, &errors), -EINVAL);
 	assert_string_equal(errors.data, "/dev/zero: not a regular file: give a configuration "
 		"file\n");
 	text_done(&errors);
-	assert_int_equal(config_load("", NULL, &config, &errors), -EINVAL);
+	assert_int_equal(config_load("", NULL, modules, &config, &errors), -EINVAL);
 	text_done(&errors);
 	assert_int_equal(mkfifo("disk", 0600), 0);
-	assert_int_equal(config_load("disk", NULL, &config, &errors), -EINVAL);
+	assert_int_equal(config_load("disk", NULL, modules, &config, &errors), -EINVAL);
 	text_done(&errors);
 	put("conf.ini", "");
 	assert_int_equal(truncate("conf.ini", 2 << 20), 0);
-	assert_int_equal(config_load("conf.ini", NULL, &config, &errors), -EFBIG);
+	assert_int_equal(config_load("conf.ini", NULL, modules, &config, &errors), -EFBIG);
 	text_done(&errors);
 	if (geteuid() != 0) {
 		chmod("conf.ini", 0);
-		assert_int_equal(config_load("conf.ini", NULL, &config, &errors), -EACCES);
+		assert_int_equal(config_load("conf.ini", NULL, modules, &config, &errors), -EACCES);
 		text_done(&errors);
 	}
 	assert_null(config);
@@ -177,7 +180,7 @@ static void terminals_are_safe(void **state)
 	struct text errors = { 0 };
 	struct config *config;
 
-	assert_int_equal(config_load("/nowhere/\x1b[31m", NULL, &config, &errors), -ENOENT);
+	assert_int_equal(config_load("/nowhere/\x1b[31m", NULL, modules, &config, &errors), -ENOENT);
 	assert_null(strchr(errors.data, '\x1b'));
 	text_done(&errors);
 }
@@ -245,19 +248,24 @@ static char *printed(int (*print)(FILE *out, const char *kind), const char *kind
 	return data;
 }
 
-/* config_print_kinds with the form of config_print_keys. */
+/* config_print_keys, and config_print_kinds with the same form. */
+static int print_keys(FILE *out, const char *kind)
+{
+	return config_print_keys(out, modules, kind);
+}
+
 static int print_kinds(FILE *out, const char *kind)
 {
 	(void)kind;
-	config_print_kinds(out);
+	config_print_kinds(out, modules);
 	return 0;
 }
 
 static void help_shows_the_tables(void **state)
 {
 	char *kinds = printed(print_kinds, NULL, 0);
-	char *keys = printed(config_print_keys, "machine", 0);
-	char *none = printed(config_print_keys, "nothing", -ENOENT);
+	char *keys = printed(print_keys, "machine", 0);
+	char *none = printed(print_keys, "nothing", -ENOENT);
 
 	assert_string_equal(kinds, "machine  a machine for tests\n"
 		"bare     a machine without keys of its own\n");
@@ -299,5 +307,8 @@ int main(void)
 		cmocka_unit_test(help_shows_the_tables),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	modules = modules_new(NULL, "/nowhere");
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+	modules_free(modules);
+	return failed;
 }
