@@ -161,10 +161,22 @@ int guest_op_path2(struct guest_op *op, struct guest_node *other, const char *na
 	return result;
 }
 
+/* Gives one to the shim that it does not answer. */
+static void send_quiet(struct guest_op *op)
+{
+	shim_send_late(op->queue->shim, FRAME_FILE, op->id, &op->message, sizeof(op->message));
+	op_free(op);
+}
+
 /* Gives one to the shim. */
 static void send_now(struct guest_op *op)
 {
 	struct guest_queue *queue = op->queue;
+
+	if (op->message.op == FILE_CLOSE) {
+		send_quiet(op);
+		return;
+	}
 
 	op->message.path_size = op->path ? (uint32_t)strlen(op->path) : 0;
 	op->message.path2_size = op->path2 ? (uint32_t)strlen(op->path2) : 0;
@@ -217,13 +229,14 @@ void guest_op_keep(struct guest_op *op)
 void guest_op_send(struct guest_op *op)
 {
 	struct guest_queue *queue = op->queue;
+	bool quiet = op->message.op == FILE_CLOSE;
 
 	op->id = queue->next_id++;
 	if (queue->mode >= GUEST_DOWN) {
 		guest_op_fail(op, queue->mode == GUEST_DOWN ? -EHOSTDOWN : -ENODEV);
 		return;
 	}
-	if (queue->count >= OPS_MAX && op->message.op != FILE_CLOSE && !op->about) {
+	if (queue->count >= OPS_MAX && !quiet && !op->about) {
 		guest_op_fail(op, -EAGAIN);
 		return;
 	}
@@ -233,23 +246,26 @@ void guest_op_send(struct guest_op *op)
 	TAILQ_INSERT_TAIL(&queue->held, op, entry);
 	queue->count++;
 	pump(queue);
+	if (quiet)
+		return; /* and may be gone */
 	if (!op->sent)
 		guest_op_keep(op);
 	op->borrowed = NULL;
 }
 
-/* Nobody waits for the end of a close. */
+/* It was never sent. */
 static void closed(struct guest_op *op, const struct file_reply *reply, const void *data,
 	size_t size)
 {
 }
 
-/* Closes. */
+/* Closes. Nobody waits for that, so it goes with the next request, unless others wait before it. */
 void guest_queue_close(struct guest_queue *queue, uint64_t handle)
 {
 	struct guest_op *op = guest_op_new(queue, NULL, NULL, FILE_CLOSE, closed);
 
 	op->message.handle = handle;
+	op->message.flags = FILES_QUIET;
 	guest_op_send(op);
 }
 

@@ -381,6 +381,15 @@ void shim_send_parts(struct shim *shim, enum frame_type type, uint64_t id,
 		frame_link_send(shim->link, type, id, parts, count);
 }
 
+/* Sends one frame that has time. */
+void shim_send_late(struct shim *shim, enum frame_type type, uint64_t id, const void *data, size_t size)
+{
+	struct iovec part = { (void *)data, size };
+
+	if (shim->link)
+		frame_link_send_late(shim->link, type, id, &part, 1);
+}
+
 /* Bytes that wait. */
 size_t shim_queued(const struct shim *shim)
 {

@@ -45,6 +45,8 @@ struct iovec;
 void shim_send_parts(struct shim *shim, enum frame_type type, uint64_t id,
 	const struct iovec *parts, int count);
 size_t shim_queued(const struct shim *shim);
+/* The same for what nobody waits for: it goes with the next frame, or a moment later (frame.h). */
+void shim_send_late(struct shim *shim, enum frame_type type, uint64_t id, const void *data, size_t size);
 
 /* A run is about to be sent that has to wait until shim_settled tells of a number above this one: frames of runs, from
  * now on, are kept in order until then. */

@@ -19,6 +19,7 @@
 #define FILES_DATA_MAX	1048576u	/* of one read, write, or page of a directory */
 #define FILES_LIST	1u		/* of OPENDIR: the caller is going to read it */
 #define FILES_AHEAD	1u		/* of READ: what was read ahead a moment ago will do */
+#define FILES_QUIET	1u		/* of CLOSE: nobody waits for the reply, and none is given */
 
 #define FILES_COPY_MAX	4194304u	/* of one copy by the server, which does nothing else meanwhile */
 
@@ -39,7 +40,7 @@ enum file_op {
 	FILE_READ,	/* handle, offset, length; flags: FILES_AHEAD -> data; fewer bytes only at the end of the file */
 	FILE_WRITE,	/* handle, offset, data -> count (all, or an error) */
 	FILE_FSYNC,	/* handle of a file; or 0 and path: of a directory. -ENOSYS: cannot be had */
-	FILE_CLOSE,	/* handle; the reply is the errors that writing left */
+	FILE_CLOSE,	/* handle; flags: FILES_QUIET. The reply is the errors that writing left */
 	FILE_OPENDIR,	/* path -> handle; flags: FILES_LIST -> data: the first entries; without
 			   a handle when these are all */
 	FILE_READDIR,	/* handle -> data: the next file_entry's, none at the end */

@@ -19,10 +19,13 @@
 #include <uv.h>
 
 #include "backends/base/memory.h"
+#include "backends/base/text.h"
 
 /* What an idle link keeps; enough for the kernel's usual read of 128 KiB. */
 #define BUFFER_KEPT (192u * 1024u)
 #define PARTS_MAX 8
+/* So many bytes of late frames go at once. */
+#define LATE_MAX 4096u
 
 enum link_state {
 	LINK_OPEN,
@@ -34,7 +37,8 @@ enum link_state {
 struct frame_link {
 	uv_pipe_t pipe;
 	uv_timer_t resume;	/* delivers, after a pause, what was read before it */
-	unsigned handles;	/* of the two above, those that are not closed */
+	uv_timer_t hurry;	/* sends late frames that no other one took along */
+	unsigned handles;	/* of the three above, those that are not closed */
 	bool paused;
 	const struct frame_link_events *events;	/* NULL: freed by the owner */
 	void *data;
@@ -45,6 +49,7 @@ struct frame_link {
 	char *scratch;		/* scratch_size bytes, for unaligned payloads */
 	size_t scratch_size;
 	size_t queued, writes;	/* bytes and requests that libuv holds for us */
+	struct text late;	/* frames that go with the next one */
 };
 
 /* A piece that the socket did not take at once. */
@@ -66,6 +71,7 @@ static void link_gone(uv_handle_t *handle)
 	free(link->buffer);
 	free(link->scratch);
 	link->buffer = link->scratch = NULL;
+	text_done(&link->late);
 	if (link->events)
 		link->events->closed(link->data, link->reason);
 	else
@@ -82,6 +88,7 @@ static void link_fail(struct frame_link *link, int reason)
 	link->state = LINK_CLOSING;
 	uv_close((uv_handle_t *)&link->pipe, link_gone);
 	uv_close((uv_handle_t *)&link->resume, link_gone);
+	uv_close((uv_handle_t *)&link->hurry, link_gone);
 }
 
 /* Makes the buffer hold at least size bytes from its start on. */
@@ -228,8 +235,9 @@ struct frame_link *frame_link_new(struct uv_loop_s *loop, int fd,
 	link->data = data;
 	uv_pipe_init(loop, &link->pipe, 0);
 	uv_timer_init(loop, &link->resume);
-	link->pipe.data = link->resume.data = link;
-	link->handles = 2;
+	uv_timer_init(loop, &link->hurry);
+	link->pipe.data = link->resume.data = link->hurry.data = link;
+	link->handles = 3;
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
 	int result = uv_pipe_open(&link->pipe, fd);
 	if (result < 0)
@@ -317,27 +325,81 @@ static int link_send(struct frame_link *link, const uv_buf_t *parts, int count, 
 	return 0;
 }
 
-/* Sends one frame. */
-int frame_link_send(struct frame_link *link, enum frame_type type, uint64_t id,
-	const struct iovec *parts, int count)
+/* Sends the late frames, and behind them the parts. */
+static int send_all(struct frame_link *link, uv_buf_t *parts, int count, size_t size)
 {
-	struct frame_header header = { .type = (uint16_t)type, .id = id };
-	uv_buf_t all[PARTS_MAX + 1];
+	size_t late = link->late.size;
+	int result;
+
+	/* parts[-1] is kept free for them. */
+	if (!late)
+		return link_send(link, parts, count, size);
+	parts[-1] = uv_buf_init(link->late.data, (unsigned)late);
+	result = link_send(link, parts - 1, count + 1, size + late);
+	text_consume(&link->late, late);
+	uv_timer_stop(&link->hurry);
+	return result;
+}
+
+/* A moment has passed. */
+static void hurry(uv_timer_t *timer)
+{
+	struct frame_link *link = container_of(timer, struct frame_link, hurry);
+	uv_buf_t late[1];
+
+	if (link->state == LINK_OPEN && link->late.size)
+		send_all(link, late + 1, 0, 0);
+}
+
+/* Fills in header and buffers; the size of all of them, or a negative errno. */
+static ssize_t make_frame(const struct frame_link *link, struct frame_header *header,
+	const struct iovec *parts, int count, uv_buf_t *all)
+{
 	size_t size = 0;
 
 	if (link->state != LINK_OPEN)
 		return -EPIPE;
 	if (count < 0 || count > PARTS_MAX)
 		return -EMSGSIZE;
-	all[0] = uv_buf_init((char *)&header, sizeof(header));
+	all[0] = uv_buf_init((char *)header, sizeof(*header));
 	for (int i = 0; i < count; i++) {
 		if (parts[i].iov_len > PROTOCOL_PAYLOAD_MAX - size)
 			return -EMSGSIZE;
 		all[i + 1] = uv_buf_init(parts[i].iov_base, (unsigned)parts[i].iov_len);
 		size += parts[i].iov_len;
 	}
-	header.size = (uint32_t)size;
-	return link_send(link, all, count + 1, sizeof(header) + size);
+	header->size = (uint32_t)size;
+	return (ssize_t)(sizeof(*header) + size);
+}
+
+/* Sends one frame. */
+int frame_link_send(struct frame_link *link, enum frame_type type, uint64_t id,
+	const struct iovec *parts, int count)
+{
+	struct frame_header header = { .type = (uint16_t)type, .id = id };
+	uv_buf_t all[PARTS_MAX + 2];
+	ssize_t size = make_frame(link, &header, parts, count, all + 1);
+
+	return size < 0 ? (int)size : send_all(link, all + 1, count + 1, (size_t)size);
+}
+
+/* Sends one that has time. */
+int frame_link_send_late(struct frame_link *link, enum frame_type type, uint64_t id,
+	const struct iovec *parts, int count)
+{
+	struct frame_header header = { .type = (uint16_t)type, .id = id };
+	uv_buf_t all[PARTS_MAX + 2];
+	ssize_t size = make_frame(link, &header, parts, count, all + 1);
+
+	if (size < 0)
+		return (int)size;
+	if (link->late.size + (size_t)size > LATE_MAX)
+		return send_all(link, all + 1, count + 1, (size_t)size);
+	for (int i = 1; i <= count + 1; i++)
+		text_append(&link->late, all[i].base, all[i].len);
+	if (!uv_is_active((uv_handle_t *)&link->hurry))
+		uv_timer_start(&link->hurry, hurry, FRAME_LATE_MS, 0);
+	return 0;
 }
 
 /* Stops reading, or goes on. */

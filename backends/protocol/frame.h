@@ -42,6 +42,12 @@ void frame_link_free(struct frame_link *link);
 int frame_link_send(struct frame_link *link, enum frame_type type, uint64_t id,
 	const struct iovec *parts, int count);
 
+/* The same for a frame that nobody waits for: it goes with the next one, or after FRAME_LATE_MS, so that
+ * neither end wakes up for it alone. Order is kept. */
+#define FRAME_LATE_MS 1u
+int frame_link_send_late(struct frame_link *link, enum frame_type type, uint64_t id,
+	const struct iovec *parts, int count);
+
 /* Delivers no more frames, and goes on: so the peer has to wait. The end of the connection is not
  * noticed meanwhile. May be called from within an event. */
 void frame_link_pause(struct frame_link *link, bool pause);

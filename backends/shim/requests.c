@@ -136,9 +136,12 @@ int requests_add(struct shim *shim, uint64_t id, const void *payload, size_t siz
 	if (files_decode(payload, size, requests->strings, &call) < 0 || request_find(shim, id))
 		return -EPROTO;
 	bool opens = call.request->op == FILE_OPEN || call.request->op == FILE_OPENDIR;
+	bool closes = call.request->op == FILE_CLOSE;
+	if (closes && call.request->flags & FILES_QUIET)
+		id = 0;
 	if (!life_is_up(shim))
 		answer_error(shim, id, -EHOSTDOWN);
-	else if (requests->count >= REQUESTS_MAX)
+	else if (requests->count >= REQUESTS_MAX && !closes)
 		answer_error(shim, id, -EAGAIN);
 	else if (opens && requests->handle_count >= REQUESTS_HANDLES_MAX)
 		answer_error(shim, id, -EMFILE);

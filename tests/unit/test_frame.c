@@ -383,6 +383,41 @@ static int tear_down(void **state)
 	return uv_loop_close(&loop);
 }
 
+/* A late frame goes with the next one, in order, or by itself after a moment. */
+static void late_frames_go_with_the_next(void **state)
+{
+	struct iovec part = { "abc", 3 };
+	struct text expected = { 0 };
+	static char many[PROTOCOL_PAYLOAD_MAX];
+	struct iovec large = { many, sizeof(many) };
+	char got[256];
+	struct end end;
+	int fd = end_open(&end);
+
+	assert_int_equal(frame_link_send_late(end.link, 20, 1, &part, 1), 0);
+	assert_int_equal(recv(fd, got, sizeof(got), MSG_DONTWAIT), -1);
+	assert_int_equal(frame_link_send(end.link, 21, 2, &part, 1), 0);
+	for (uint16_t i = 0; i < 2; i++) {
+		struct frame_header header = { .size = 3, .type = (uint16_t)(20 + i), .id = i + 1u };
+
+		text_append(&expected, &header, sizeof(header));
+		text_append(&expected, "abc", 3);
+	}
+	assert_int_equal(recv(fd, got, sizeof(got), MSG_DONTWAIT), expected.size);
+	assert_memory_equal(got, expected.data, expected.size);
+	assert_int_equal(frame_link_send_late(end.link, 20, 1, &part, 1), 0);
+	while (recv(fd, got, sizeof(got), MSG_DONTWAIT | MSG_PEEK) < 0)
+		uv_run(&loop, UV_RUN_ONCE);
+	assert_int_equal(recv(fd, got, sizeof(got), MSG_DONTWAIT), expected.size / 2);
+	assert_memory_equal(got, expected.data, expected.size / 2);
+	/* A long one does not wait. */
+	assert_int_equal(frame_link_send_late(end.link, 20, 1, &large, 1), 0);
+	assert_int_equal(recv(fd, got, sizeof(got), MSG_DONTWAIT), sizeof(got));
+	assert_int_equal(frame_link_send_late(end.link, 20, 1, &large, 9), -EMSGSIZE);
+	text_done(&expected);
+	end_done(&end, fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -398,6 +433,7 @@ int main(void)
 		cmocka_unit_test(a_paused_link_delivers_nothing),
 		cmocka_unit_test(a_pause_ends_with_the_connection),
 		cmocka_unit_test(last_words_arrive_although_sending_failed),
+		cmocka_unit_test(late_frames_go_with_the_next),
 		cmocka_unit_test(a_bad_descriptor_is_reported),
 	};
 

@@ -37,6 +37,15 @@ void shim_send_parts(struct shim *shim, enum frame_type type, uint64_t id,
 	memcpy(&sent.request, parts[0].iov_base, sizeof(sent.request));
 }
 
+void shim_send_late(struct shim *shim, enum frame_type type, uint64_t id, const void *data, size_t size)
+{
+	struct iovec part = { (void *)data, size };
+
+	shim_send_parts(shim, type, id, &part, 1);
+	assert_int_equal(sent.request.op, FILE_CLOSE);
+	assert_int_equal(sent.request.flags, FILES_QUIET);
+}
+
 size_t shim_queued(const struct shim *shim)
 {
 	return queued;
@@ -129,6 +138,7 @@ static void storms_are_refused(void **state)
 	guest_queue_set(&queue, GUEST_UP);
 	assert_int_equal(sent.count, 8193);
 	assert_int_equal(sent.request.op, FILE_CLOSE);
+	assert_int_equal(queue.count, 8192);
 	unsigned connection = queue.connection;
 	guest_queue_set(&queue, GUEST_DOWN);
 	assert_int_not_equal(queue.connection, connection);

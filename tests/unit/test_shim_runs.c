@@ -515,6 +515,22 @@ static void a_daemon_that_goes_leaves_no_open_files(void **state)
 	assert_false(peer_saw("reply"));
 }
 
+static void a_close_that_nobody_waits_for_has_no_reply(void **state)
+{
+	instance_ready();
+	send_file(1, (struct file_request){ .op = FILE_OPEN });
+	AWAIT(fake.file_count == 1);
+	answer_file(0, (struct file_reply){ .handle = 100 }, "");
+	send_file(2, (struct file_request){ .op = FILE_CLOSE, .flags = FILES_QUIET, .handle = 100 });
+	AWAIT(fake.file_count == 2);
+	answer_file(1, (struct file_reply){ 0 }, "");
+	send_file(2, (struct file_request){ .op = FILE_GETATTR });
+	AWAIT(fake.file_count == 3);
+	answer_file(2, (struct file_reply){ 0 }, "later");
+	AWAIT(peer_saw("68 2 reply 0 later\n"));
+	assert_false(peer_saw("68 2 reply 0 \n"));
+}
+
 static void the_console_is_typed_into(void **state)
 {
 	static char bytes[100000];
@@ -606,6 +622,7 @@ int main(void)
 		shim_test(large_requests_wait_for_each_other),
 		shim_test(an_answer_that_is_too_long_becomes_an_error),
 		shim_test(a_daemon_that_goes_leaves_no_open_files),
+		shim_test(a_close_that_nobody_waits_for_has_no_reply),
 		shim_test(the_console_is_typed_into),
 		shim_test(what_tools_print_is_escaped),
 		shim_test(the_console_is_bounded),
