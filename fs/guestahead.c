@@ -74,7 +74,7 @@ void guest_ahead_end(struct guest_op *op, const struct file_reply *reply)
 	else if (op->message.op == FILE_WRITE)
 		ahead->known &= ahead->count > 0;
 	else if (!ahead->count)
-		guest_ahead_seen(op->about, &reply->attr, op->asked);
+		guest_ahead_seen(op, op->about, &reply->attr, false);
 	if (!ahead->count && ahead->told) {
 		ahead->told = false;
 		kernel_doubt_attr(object_node(&op->about->object, OBJECT_SELF));
@@ -84,17 +84,51 @@ void guest_ahead_end(struct guest_op *op, const struct file_reply *reply)
 	queue->settled(queue->data);
 }
 
-/* Told. */
-void guest_ahead_seen(struct guest_node *node, const struct file_attr *attr, struct guest_moment asked)
+/* Told. What was changed from here after the question was sent may be in the answer or not. */
+void guest_ahead_seen(const struct guest_op *op, struct guest_node *node, const struct file_attr *attr,
+	bool made)
 {
 	struct guest_ahead *ahead = &node->ahead;
+	bool last = op->node == node && !op->name ? op->begun == ahead->begun
+						  : node->changed_at <= op->asked.time;
 
-	if (ahead->count || !(attr->valid & FILE_ATTR_MODE) || ahead->asked > asked.time)
+	if (ahead->count || !last || !(attr->valid & FILE_ATTR_MODE) || ahead->asked > op->asked.time)
 		return;
 	ahead->attr = *attr;
-	ahead->asked = asked.time;
-	ahead->doubts = asked.doubts;
+	ahead->asked = op->asked.time;
+	ahead->doubts = op->asked.doubts;
+	ahead->told_after = ahead->begun;
 	ahead->known = true;
+	if (!made || !(attr->valid & FILE_ATTR_TIMES))
+		return;
+	ahead->atime = attr->atime;
+	ahead->atime_asked = op->asked.time;
+	ahead->atime_doubts = op->asked.doubts;
+}
+
+/* As told. Of a file with several names a change by another one goes unnoticed. */
+const struct file_attr *guest_ahead_told(const struct guest_queue *queue, const struct guest_node *node,
+	struct guest_moment *asked)
+{
+	const struct guest_ahead *ahead = &node->ahead;
+	bool last = ahead->known && ahead->told_after == ahead->begun && !ahead->count;
+
+	*asked = (struct guest_moment){ ahead->asked, ahead->doubts };
+	if (!last || node->linked || queue->mode != GUEST_UP)
+		return NULL;
+	return guest_cache_fresh(&queue->cache, *asked) ? &ahead->attr : NULL;
+}
+
+/* The last access. */
+bool guest_ahead_atime(const struct guest_queue *queue, const struct guest_node *node, int64_t *atime)
+{
+	const struct guest_ahead *ahead = &node->ahead;
+	struct guest_moment asked = { ahead->atime_asked, ahead->atime_doubts };
+
+	if (!asked.time || node->linked || !guest_cache_fresh(&queue->cache, asked))
+		return false;
+	*atime = ahead->atime;
+	return true;
 }
 
 /* Made up. */

@@ -26,8 +26,15 @@ void guest_ahead_begin(struct guest_op *op, struct guest_node *about);
 /* The op ended; called by guestop.c for each that was begun, before its done. */
 void guest_ahead_end(struct guest_op *op, const struct file_reply *reply);
 
-/* The guest told attributes of the node, asked for at that time. */
-void guest_ahead_seen(struct guest_node *node, const struct file_attr *attr, struct guest_moment asked);
+/* The guest's answer to op told attributes of the node. made: it made the node, or set its times. */
+void guest_ahead_seen(const struct guest_op *op, struct guest_node *node, const struct file_attr *attr,
+	bool made);
+/* The attributes as the guest told them after all that was sent about the node, while they are believed, and when
+ * they were asked for; NULL: ask. */
+const struct file_attr *guest_ahead_told(const struct guest_queue *queue, const struct guest_node *node,
+	struct guest_moment *asked);
+/* The same for the time of the last access, as far as it is known. */
+bool guest_ahead_atime(const struct guest_queue *queue, const struct guest_node *node, int64_t *atime);
 /* The attributes as they are going to be, while something about the node is under way; NULL: ask. */
 const struct file_attr *guest_ahead_attr(struct guest_node *node);
 /* The attributes that a change can be made up from; NULL: they are not known well enough. */

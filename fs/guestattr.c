@@ -68,7 +68,7 @@ static void attr_done(struct guest_op *op, const struct file_reply *reply, const
 	}
 	if (op->message.op == FILE_SETATTR && !op->message.handle && !(op->message.attr.valid & FILE_ATTR_SIZE))
 		op->queue->one_step = reply->count == 1;
-	guest_ahead_seen(op->node, &reply->attr, op->asked);
+	guest_ahead_seen(op, op->node, &reply->attr, op->message.attr.valid & FILE_ATTR_TIMES);
 	guest_node_stat(op->node, &reply->attr, &stat);
 	request_attr(op->request, &stat,
 		guest_cache_attr(&op->queue->cache, op->node, &reply->attr, op->asked));
@@ -83,6 +83,22 @@ static void answer_ahead(struct request *request, struct guest_node *node)
 
 	guest_node_stat(node, &attr, &stat);
 	request_attr(request, &stat, guest_cache_attr(cache, node, &attr, guest_cache_now(cache)));
+}
+
+/* Answers with attributes that the guest told a moment ago. The kernel asks for those before it changes an owner,
+ * and gives files to those who have them. */
+static bool answer_told(struct request *request, struct guest_node *node)
+{
+	struct guest_queue *queue = guestfs_queue(node);
+	struct guest_moment asked;
+	const struct file_attr *attr = guest_ahead_told(queue, node, &asked);
+	struct stat stat;
+
+	if (!attr || (attr->mode & S_IFMT) != node->type)
+		return false;
+	guest_node_stat(node, attr, &stat);
+	request_attr(request, &stat, guest_cache_attr(&queue->cache, node, attr, asked));
+	return true;
 }
 
 /* A request about the open file of that number, or by path where it is 0. NULL: it was answered already. */
@@ -124,6 +140,8 @@ void guestfs_getattr(struct request *request, struct object *object, struct hand
 		answer_ahead(request, node);
 		return;
 	}
+	if (answer_told(request, node))
+		return;
 	struct guest_handle *making = guestfile_making(node);
 	if (making && !file) {
 		handle = &making->handle;
@@ -298,14 +316,32 @@ static bool is_half(unsigned which, unsigned one, unsigned other)
 	return !(which & one) != !(which & other);
 }
 
+/*
+ * What does not change, for a setattr that the guest needs not be asked for first: all of it while something
+ * is answered ahead; nothing where nothing is left out; and the time of the last access, where it is known (who
+ * unpacks an archive leaves that one out). The other time must be the guest's own. NULL: ask.
+ */
+static const struct file_attr *setattr_base(struct guest_node *node, unsigned which, struct file_attr *own)
+{
+	const struct guest_queue *queue = guestfs_queue(node);
+	const struct file_attr *base = guest_ahead_may(queue) ? guest_ahead_base(queue, node) : NULL;
+
+	if (base)
+		return base;
+	*own = (struct file_attr){ 0 };
+	if (is_half(which, TREE_SET_UID, TREE_SET_GID))
+		return NULL;
+	if (!is_half(which, TREE_SET_ATIME, TREE_SET_MTIME))
+		return own;
+	return which & TREE_SET_MTIME && guest_ahead_atime(queue, node, &own->atime) ? own : NULL;
+}
+
 /* Changes attributes. */
 void guestfs_setattr(struct request *request, struct object *object, struct handle *handle,
 	const struct stat *attr, unsigned which)
 {
 	struct guest_node *node = node_of(object);
-	static const struct file_attr none;
-	const struct file_attr *base;
-	struct file_attr new = { 0 };
+	struct file_attr own, new = { 0 };
 
 	if (!node->tree->guest_owners && !may_own(node->tree, attr, which)) {
 		request_error(request, -EPERM);
@@ -318,11 +354,9 @@ void guestfs_setattr(struct request *request, struct object *object, struct hand
 		return;
 	}
 	uint64_t id = setattr_handle(node, handle, which);
-	const struct guest_queue *queue = guestfs_queue(node);
-	base = guest_ahead_may(queue) ? guest_ahead_base(queue, node) : NULL;
-	if (base || (!is_half(which, TREE_SET_UID, TREE_SET_GID) &&
-			    !is_half(which, TREE_SET_ATIME, TREE_SET_MTIME))) {
-		setattr_fill(&new, attr, which, base ? base : &none);
+	const struct file_attr *base = setattr_base(node, which, &own);
+	if (base) {
+		setattr_fill(&new, attr, which, base);
 		setattr_send(request, node, id, &new);
 		return;
 	}

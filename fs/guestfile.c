@@ -162,7 +162,8 @@ static void opened(struct guest_op *op, const struct file_reply *reply, const vo
 	}
 	struct guest_handle *file = guestfile_new(op->node, reply, (int)op->message.flags);
 	keep_whole(file, op, reply, data, size);
-	guest_ahead_seen(op->node, &reply->attr, op->asked);
+	guest_ahead_seen(op, op->node, &reply->attr, false);
+	op->node->ahead.begun += size > 0; /* it was read after these were */
 	how = guest_cache_opened(cache, op->node, &reply->attr, op->asked);
 	if ((op->message.flags & O_ACCMODE) == O_RDONLY)
 		how |= REQUEST_NO_FLUSH;
@@ -241,6 +242,7 @@ static void created(struct guest_op *op, const struct file_reply *reply, const v
 		return;
 	struct guest_node *node = guest_node_find(op->node, op->name);
 	guestfs_learn_login(node->tree, &reply->attr);
+	guest_ahead_seen(op, node, &reply->attr, true);
 	struct guest_handle *file = guestfile_new(node, reply, (int)op->message.flags);
 	request_create(op->request, &entry, &file->handle, 0);
 }

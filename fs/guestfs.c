@@ -243,7 +243,7 @@ static void entry_done(struct guest_op *op, const struct file_reply *reply, cons
 		return;
 	if (op->message.op == FILE_MKDIR)
 		guestfs_learn_login(parent->tree, &reply->attr);
-	guest_ahead_seen(guest_node_find(parent, name), &reply->attr, op->asked);
+	guest_ahead_seen(op, guest_node_find(parent, name), &reply->attr, op->message.op == FILE_MKDIR);
 	if (op->message.op == FILE_MKDIR)
 		guest_list_made(&op->queue->cache, guest_node_find(parent, name), op->asked);
 	request_entry(op->request, &entry);

@@ -52,6 +52,10 @@ struct guest_ahead {
 	bool told;			/* and the kernel was told so */
 	struct file_attr attr;
 	uint64_t asked, doubts;		/* when */
+	unsigned begun;			/* what was sent to the guest that changes attributes, as reading does */
+	unsigned told_after;		/* of these, how many attr tells of */
+	int64_t atime;			/* as it was told when, for who sets the other time alone: */
+	uint64_t atime_asked, atime_doubts; /* nothing read the file since; 0: not known */
 	int error;			/* of a directory: something in it failed, and no fsync told it yet */
 };
 

@@ -106,6 +106,25 @@ static void touch_all(const struct guest_op *op)
 	}
 }
 
+/* It is about to be sent: attributes that were told before are of no use then. */
+static void begin_change(struct guest_op *op)
+{
+	unsigned what = op->message.op;
+	bool reads = what == FILE_READ || what == FILE_OPENDIR || what == FILE_READDIR ||
+		(what == FILE_OPEN && op->message.length);
+	bool truncates = what == FILE_OPEN && op->message.flags & O_TRUNC;
+
+	if (!op->node)
+		return;
+	if (changes[what].self || truncates || reads || (changes[what].name && op->name))
+		op->node->ahead.begun++;
+	if (changes[what].other && op->other)
+		op->other->ahead.begun++;
+	if (reads || what == FILE_SETATTR)
+		op->node->ahead.atime_asked = 0;
+	op->begun = op->node->ahead.begun;
+}
+
 /* Delivers the answer. */
 static void finish(struct guest_op *op, const struct file_reply *reply, const void *data,
 	size_t size)
@@ -241,6 +260,7 @@ void guest_op_send(struct guest_op *op)
 		return;
 	}
 	touch_all(op);
+	begin_change(op);
 	if (op->request)
 		request_wait(op->request, interrupted, op);
 	TAILQ_INSERT_TAIL(&queue->held, op, entry);

@@ -40,6 +40,7 @@ struct guest_op {
 	char *name, *new_name;		/* owned, may be NULL */
 	bool list;			/* the answer to guest_list_ask, of an OPENDIR */
 	struct guest_moment asked;	/* when it was made */
+	unsigned begun;			/* the node's, when it was sent */
 	struct file_request message;
 	char *path, *path2;		/* owned, may be NULL */
 	const void *borrowed;		/* the data, while guest_op_send is called; */

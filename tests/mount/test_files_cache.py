@@ -96,6 +96,26 @@ class Long(CacheTest):
             self.assertEqual(state(self.here / "d/x"), (stat.S_IFREG, 0))
             self.assertEqual(state(self.here / "d/l"), (stat.S_IFLNK, 1))
 
+    def test_attributes_that_were_just_told_ask_nobody(self):
+        """The kernel asks for them before it changes the owner, as tar does with each file."""
+        with open(self.here / "x", "wb", buffering=0) as file:
+            file.write(b"12345")
+            os.utime(file.fileno(), (10**9, 10**9))
+            with self.nobody_answers():
+                os.fchown(file.fileno(), os.getuid(), os.getgid())
+                self.assertEqual(os.fstat(file.fileno()).st_size, 5)
+            file.write(b"6")
+            os.fchown(file.fileno(), os.getuid(), os.getgid())
+            self.assertEqual(os.fstat(file.fileno()).st_size, 6)
+            sh("touch -m -d @1200000000 x", cwd=self.here)
+            self.assertEqual(os.stat(self.there / "x").st_atime, 10**9)
+        os.mkdir(self.here / "d")
+        os.utime(self.here / "d", (10**9, 10**9))
+        write(self.here / "d/x", "x")
+        os.chown(self.here / "d", os.getuid(), os.getgid())
+        self.assertEqual(os.stat(self.here / "d").st_mtime, int(os.stat(self.there / "d").st_mtime))
+        self.assertNotEqual(os.stat(self.here / "d").st_mtime, 10**9)
+
     def test_changes_made_here(self):
         write(self.here / "x", "12345")
         self.assertEqual(os.stat(self.here / "x").st_size, 5)
