@@ -3,10 +3,13 @@
 How long work on files takes: through files/ of a mount, and through sshfs with its defaults and
 with the cipher aes128-gcm, in one run, on one sshd on loopback, in alternation. What is read was
 put there by the server's side and has a name that nobody has seen, so that nothing is cached.
+The server's files are in memory: making one on a disk may take longer than all the rest.
 Printed are medians in seconds, and the time of sshfs divided by ours: above 1, poolfs takes less.
+Then the same for the CPU time of all processes of a peer and of those that serve it, which is
+quieter on a machine that others use too.
 
 usage: files.py [--build DIRECTORY] [--rounds N] [--rows WORD,WORD] [--delay MILLISECONDS]
-                [--mode strict|eager] ...
+                [--mode strict|eager] [--directory DIRECTORY] ...
 """
 import contextlib
 import os
@@ -14,6 +17,7 @@ import pathlib
 import random
 import shutil
 import subprocess
+import tempfile
 import time
 
 import peers
@@ -116,6 +120,7 @@ class Work:
             for i in range(self.options.files):
                 with open(path / f"f{i:05}", "wb", buffering=0) as file:
                     file.write(data)
+        self.peer.settle(path)
         shutil.rmtree(self.there / path.name)
         return took
 
@@ -133,7 +138,7 @@ class Work:
 
     def stat(self):
         with self.moved("small", self.small(self.options.files)) as path:
-            run("ls -l", path)
+            run("ls", path)
             with timer() as took:
                 for i in range(self.options.files):
                     os.stat(path / f"f{i:05}")
@@ -154,6 +159,7 @@ class Work:
         path = self.here / self.fresh()
         path.mkdir()
         took = run(f"tar xf {archive}", path)
+        self.peer.settle(path)
         shutil.rmtree(self.there / path.name)
         return took
 
@@ -174,7 +180,7 @@ ROWS = {"write": (Work.write, "write {mebibytes} MiB, fsync"),
         "create": (Work.create, "create {files} files of 4 KiB"),
         "small": (Work.read_small, "read {files} files of 4 KiB"),
         "list": (Work.list, "ls -l of {listed}"),
-        "stat": (Work.stat, "stat of {files} after ls -l"),
+        "stat": (Work.stat, "stat of {files} after ls"),
         "absent": (Work.absent, "{files} look-ups of absent names"),
         "tar": (Work.tar, "tar x of a tree of {tree} files"),
         "status": (Work.status, "git status, {tree} files"),
@@ -197,28 +203,33 @@ def run(command, directory):
 
 
 def measure(works, method, rounds):
-    """The medians of the peers, which take turns; who begins changes too."""
-    times = [[] for _ in works]
+    """The medians of the peers, which take turns; who begins changes too: of seconds, of CPU time."""
+    times, burdens = [[] for _ in works], [[] for _ in works]
     for turn in range(rounds):
         for i in range(len(works)):
             at = (i + turn) % len(works)
+            before = works[at].peer.burden.seconds()
             times[at] += method(works[at])
-    return [peers.median(column) for column in times]
+            burdens[at].append(works[at].peer.burden.seconds() - before)
+    return [[peers.median(column) for column in columns] for columns in (times, burdens)]
 
 
 def table(works, options):
-    print(f"{'seconds':34} {'poolfs':>9} {'sshfs':>9} {'s/ours':>7} {'gcm':>9} {'gcm/ours':>9}")
+    columns = ["poolfs", "sshfs", "s/ours", "gcm", "gcm/ours"]
+    print(f"{'seconds':34}", *(f"{word:>9}" for word in columns + ["CPU ours", "sshfs", "s/ours"]))
     for name in options.rows.split(","):
         method, title = ROWS[name]
-        ours, sshfs, gcm = measure(works, method, options.rounds)
-        print(f"{title.format(**vars(options)):34} {ours:9.4f} {sshfs:9.4f} {sshfs / ours:7.2f} "
-              f"{gcm:9.4f} {gcm / ours:9.2f}", flush=True)
+        (ours, sshfs, gcm), cpu = measure(works, method, options.rounds)
+        print(f"{title.format(**vars(options)):34} {ours:9.4f} {sshfs:9.4f} {sshfs / ours:9.2f} "
+              f"{gcm:9.4f} {gcm / ours:9.2f} {cpu[0]:9.4f} {cpu[1]:9.4f} {cpu[1] / cpu[0]:9.2f}",
+              flush=True)
 
 
 def main():
     options = peers.arguments("Work on files against sshfs.", rounds=5, rows=",".join(ROWS), delay=0,
-                              mode="strict", mebibytes=256, reads=2000, files=2000, listed=5000, tree=200)
-    sshd = peers.server("MaxSessions 10")
+                              mode="strict", mebibytes=256, reads=2000, files=2000, listed=5000, tree=200,
+                              directory="/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir())
+    sshd = peers.server("MaxSessions 10", directory=options.directory)
     with contextlib.ExitStack() as stack:
         stack.callback(sshd.stop)
         home = pathlib.Path(sshd.directory, "home")

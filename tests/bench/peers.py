@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the programs beside this one share: an SSH server, poolfs, and the peers on that server."""
 import argparse
+import contextlib
 import os
 import pathlib
 import shutil
@@ -29,17 +30,65 @@ def median(values):
     return statistics.median(list(values))
 
 
+def parents():
+    """The parent of each process."""
+    found = {}
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            found[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    return found
+
+
+def below(roots):
+    """These processes and all that come from them."""
+    every, found = parents(), list(roots)
+    for pid in found:
+        found += [child for child, parent in every.items() if parent == pid]
+    return found
+
+
+class Burden:
+    """The processes that a peer consists of, with those that serve it on the SSH server `sshd`. Made
+    before the peer, and told its first processes when it is there."""
+
+    def __init__(self, sshd):
+        self.server = sshd.pid()
+        self.others = below([self.server])
+        self.roots = self.served = []
+
+    def of(self, roots):
+        self.roots = roots
+        self.served = [pid for pid in below([self.server]) if pid not in self.others]
+
+    def seconds(self):
+        """The CPU time that they have taken until now."""
+        total = 0
+        for pid in below(self.roots) + self.served:
+            for task in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat"):
+                with contextlib.suppress(OSError):
+                    total += int(task.read_text().split()[0])
+        return total / 1e9
+
+
 class Poolfs:
     """A mount with one instance on the server."""
 
     def __init__(self, sshd, **keys):
         import harness
+        self.burden = Burden(sshd)
         self.mount = harness.Mount(harness.ssh_pool(sshd, **keys))
         self.instance = self.mount.path / "host" / "a"
         self.instance.mkdir()
         harness.read(self.instance / "ready")
         self.cmd = os.fsencode(self.instance / "cmd")
         self.files = self.instance / "files"
+        self.burden.of([self.mount.process.pid])
+
+    def settle(self, directory):
+        """Waits until what was done in the directory has arrived, where it was answered before."""
+        fd = os.open(directory, os.O_RDONLY)
+        os.fsync(fd)
+        os.close(fd)
 
     def run(self):
         """`true`: from the write to cmd until exit is read."""
@@ -87,11 +136,22 @@ class Sshfs:
 
     def __init__(self, sshd, directory, *more):
         user = subprocess.check_output(["id", "-un"], text=True).strip()
+        self.burden = Burden(sshd)
         self.files = pathlib.Path(tempfile.mkdtemp(prefix="poolfs-sshfs."))
         subprocess.run(["sshfs", f"{user}@127.0.0.1:{directory}", self.files, "-F", "/dev/null",
                         "-p", str(sshd.port), "-o", f"IdentityFile={sshd.directory}/id",
                         "-o", f"UserKnownHostsFile={sshd.directory}/known_hosts",
                         "-o", "BatchMode=yes", *more], check=True)
+        self.burden.of([pid for pid in parents() if self.command_names(pid, self.files)])
+
+    @staticmethod
+    def command_names(pid, path):
+        with contextlib.suppress(OSError):
+            return os.fsencode(path) in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+        return False
+
+    def settle(self, directory):
+        """Its calls return when the server has done them."""
 
     def close(self):
         subprocess.run(["fusermount3", "-u", "-z", self.files], check=True)
@@ -133,7 +193,7 @@ class Floor:
         self.process.communicate()
 
 
-def server(*config):
-    """An SSH server; config: further lines for it."""
+def server(*config, directory=None):
+    """An SSH server; config: further lines for it; directory: where its own is."""
     import harness
-    return harness.Sshd(tempfile.mkdtemp(prefix="poolfs-sshd."), *config)
+    return harness.Sshd(tempfile.mkdtemp(prefix="poolfs-sshd.", dir=directory), *config)
