@@ -24,6 +24,9 @@
 /* What an idle link keeps; enough for the kernel's usual read of 128 KiB. */
 #define BUFFER_KEPT (192u * 1024u)
 #define PARTS_MAX 8
+/* The socket is asked to take so many bytes at once (it doubles that, up to a limit of the kernel's): what it does
+ * not take of a large frame is copied once more. */
+#define SOCKET_BUFFER 1048576
 /* So many bytes of late frames go at once. */
 #define LATE_MAX 4096u
 
@@ -239,6 +242,7 @@ struct frame_link *frame_link_new(struct uv_loop_s *loop, int fd,
 	link->pipe.data = link->resume.data = link->hurry.data = link;
 	link->handles = 3;
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){ SOCKET_BUFFER }, sizeof(int));
 	int result = uv_pipe_open(&link->pipe, fd);
 	if (result < 0)
 		close(fd);
@@ -279,9 +283,11 @@ static void link_written(uv_write_t *request, int status)
 static int link_queue(struct frame_link *link, const uv_buf_t *parts, int count, size_t total,
 	size_t sent)
 {
-	struct link_write *piece = memory_new(sizeof(*piece) + total - sent);
+	/* Mostly large, and all of it is filled. */
+	struct link_write *piece = memory_grow(NULL, sizeof(*piece) + total - sent);
 
 	piece->link = link;
+	piece->size = 0;
 	for (int i = 0; i < count; i++) {
 		size_t skip = sent < parts[i].len ? sent : parts[i].len;
 		size_t left = parts[i].len - skip;
