@@ -51,7 +51,7 @@ static const struct poolfs_key keys[] = {
 	  .type = POOLFS_STRING,
 	  .fallback = "root",
 	  .help = "The login that runs commands and has files/: a name of the container's /etc/passwd, or "
-		  "a number. Its home is /home/USER. Others than root need a poolfs that runs as root." },
+		  "a number. Its home is /home/USER. Others than root need a poolfs that runs as root, or subuid(5)." },
 	{ .name = "shell",
 	  .type = POOLFS_STRING,
 	  .fallback = "/bin/sh",

@@ -9,9 +9,6 @@
 #include "backends/container/boot.h"
 #include "backends/container/parts.h"
 
-/* The numbers that are mapped: main.c. */
-#define IDS 65536u
-
 /* Looks in the container's passwd(5), and nowhere else: what its nsswitch.conf(5) names is code of the
  * container's. */
 static bool find_name(const char *name, struct login *login)
@@ -41,11 +38,11 @@ struct login login_find(const struct settings *settings, bool all_ids)
 		login.uid = login.gid = (uid_t)strtoul(user, NULL, 10);
 	else if (!find_name(user, &login))
 		boot_fail(-ENOENT, "user: %s in the container's /etc/passwd", user);
-	if (login.uid >= IDS || login.gid >= IDS)
+	if (login.uid >= CONTAINER_IDS || login.gid >= CONTAINER_IDS)
 		boot_fail(-EINVAL, "user: %s has the number %u, and the container has %u", user,
-			login.uid, IDS);
+			login.uid, CONTAINER_IDS);
 	if (login.uid != 0 && !all_ids)
-		boot_fail(-EPERM, "user: %s: the container has no other users than root, for poolfs does "
-			"not run as the host's root", user);
+		boot_fail(-EPERM, "user: %s: the container has no other users than root: poolfs.conf(5), "
+			"\"Containers\", says who can have them", user);
 	return login;
 }

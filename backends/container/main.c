@@ -31,9 +31,6 @@
 #include "backends/container/boot.h"
 #include "backends/container/parts.h"
 
-/* How many ids are mapped by root. */
-#define IDS 65536ull
-
 static const struct option options[] = {
 	{ "hostname", required_argument, NULL, 'h' },
 	{ "root", required_argument, NULL, 'r' },
@@ -169,24 +166,29 @@ static bool are_host_users(void)
 	return inside == 0 && outside == 0 && count == UINT32_MAX;
 }
 
-/* Maps the container's ids: as root a range that nobody else has, else only our own to its root
- * (user_namespaces(7), "Defining user and group ID mappings"). Root that is root only in a user
- * namespace itself may have no such range: then first_id becomes 0. The host's own root is never a
- * container's. */
+/* Maps the container's ids: as root a range that nobody else has; else our own to its root, and those
+ * that we may give (user_namespaces(7), "Defining user and group ID mappings"). Root that is root
+ * only in a user namespace itself may have no such range: then first_id becomes 0. The host's own
+ * root is never a container's. */
 static int map_ids(pid_t pid, struct settings *settings)
 {
 	char users[64], groups[64];
 
 	if (settings->first_id) {
 		snprintf(users, sizeof(users), "0 %llu %llu\n",
-			(unsigned long long)settings->first_id, IDS);
+			(unsigned long long)settings->first_id, (unsigned long long)CONTAINER_IDS);
 		int result = put_maps(pid, users, users);
+		settings->all_ids = result == 0;
 		if (result == 0 || are_host_users())
 			return result;
 		boot_send(BOOT_LOG, -1, "the container has one user only, for its own ids cannot be "
 			"mapped: %s", strerror(-result));
 		settings->first_id = 0;
 	}
+	int given = subids_map(pid);
+	settings->all_ids = given == 0;
+	if (given != -ENOENT)
+		return given;
 	snprintf(users, sizeof(users), "0 %u 1\n", geteuid());
 	snprintf(groups, sizeof(groups), "0 %u 1\n", getegid());
 	int result = put(pid, "setgroups", "deny");
@@ -264,7 +266,7 @@ static void let_go(const struct settings *settings, pid_t pid, int go)
 {
 	int mount = settings->root && settings->first_id ? idmap_make(settings->root, pid) : -1;
 
-	if (talk_send_packet(go, settings->first_id ? "a" : "1", 1, &mount, mount >= 0) < 0 ||
+	if (talk_send_packet(go, settings->all_ids ? "a" : "1", 1, &mount, mount >= 0) < 0 ||
 		chdir("/") < 0)
 		boot_fail(-errno, "the container does not begin");
 	if (mount >= 0)

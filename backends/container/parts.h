@@ -29,6 +29,10 @@ struct login {
 };
 struct login login_find(const struct settings *settings, bool all_ids);
 
+/* subids.c, outside: maps our own id to the container's root, and its other ids to those that we may
+ * give. -ENOENT: there are none, and nothing was mapped; other errors: the process is of no use. */
+int subids_map(pid_t pid);
+
 /* layers.c: mounts a host's directory at target, below a layer that takes what is written; where
  * the kernel cannot do that, read-only. skeleton: directories of the layer, ended by NULL. Target
  * and layers are relative to the current directory. */

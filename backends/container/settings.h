@@ -8,6 +8,8 @@
 #include <stdint.h>
 
 #define SETTINGS_BINDS_MAX 64
+/* How many ids a container has that gets more than its root's. */
+#define CONTAINER_IDS 65536u
 
 struct settings {
 	const char *hostname;
@@ -20,6 +22,7 @@ struct settings {
 	uint64_t disk;			/* bytes that the container may write */
 	uint64_t memory, pids, cpus;	/* limits; 0: none */
 	uint64_t first_id;		/* of the ids that are mapped, when we are root */
+	bool all_ids;			/* CONTAINER_IDS are mapped, not only root's */
 	const char *const *console;	/* ended by NULL */
 	int mapped_root;		/* idmap_make's mount of root; -1: none */
 	char *line;			/* the process's own command line, for /proc; none of the above */

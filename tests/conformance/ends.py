@@ -92,16 +92,15 @@ class Rmdir(End):
             self.assertFalse(thread.is_alive(), "somebody still waits after rmdir")
         self.assertTrue(found["copy"])
         self.assertNotIn(found["exit"], (b"0\n", b""))
+        self.lab.make("b").rmdir()
         self.clean(mark, pids)
 
     def test_while_it_is_being_destroyed(self):
         """The name can be used again at once."""
-        path = self.lab.instance("b")
-        self.quickly(path.rmdir)
-        for _ in range(3):
-            self.assertEqual(error_of(path.rmdir), "ENOENT")
-            self.lab.make("b")
+        for _ in range(4):
+            path = self.lab.make("again")
             self.quickly(path.rmdir)
+            self.assertEqual(error_of(path.rmdir), "ENOENT")
 
     def clean(self, mark, pids):
         """Where the machine goes on without the instance, its processes do not."""

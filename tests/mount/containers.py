@@ -89,6 +89,17 @@ def open_device():
                    f"mount --bind {directory}/fuse /dev/fuse")
 
 
+def give_ids(base):
+    """For this process and its children, the ordinary user may give away a range of ids."""
+    if not (shutil.which("newuidmap") and shutil.which("newgidmap")):
+        raise unittest.SkipTest("no newuidmap and newgidmap")
+    if ctypes.CDLL(None).unshare(0x00020000) != 0:
+        raise unittest.SkipTest("no mount namespace")
+    harness.sh(f"mount --make-rprivate / && cd {base} && mkdir upper work && chmod 755 upper && "
+               f"for file in subuid subgid; do echo {USER}:700000:65536 >upper/$file; done && "
+               f"mount -t overlay etc -o lowerdir=/etc,upperdir=upper,workdir=work /etc")
+
+
 def as_user(base):
     """What to put before a command that is to run as an ordinary user, and its environment; base is a
     directory, which becomes that user's. Skips where that cannot be."""
@@ -113,7 +124,7 @@ class AsOrdinaryUser(unittest.TestCase):
         become, environment = as_user(base)
         names = [name for name, thing in vars(sys.modules["__main__"]).items()
                  if isinstance(thing, type) and issubclass(thing, unittest.TestCase) and
-                 name != "AsOrdinaryUser" and thing.__module__ == "__main__"]
+                 name not in ("AsOrdinaryUser", "WithGivenIds") and thing.__module__ == "__main__"]
         done = subprocess.run([*become, sys.executable, "-B", os.path.abspath(sys.argv[0]), *names],
                               env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True, timeout=10 * harness.PATIENCE)
