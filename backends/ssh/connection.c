@@ -123,11 +123,12 @@ void connection_serve(struct connection *connection, bool (*once)(void *data), v
 
 	do {
 		if (session->lost)
-			return;
+			break;
 		if (wire_queued(session->wire) >= LIMIT_OUTPUT)
 			wire_flush(session->wire);
 		before = wire_waiting(session->wire);
 	} while (once(data) || wire_waiting(session->wire) != before);
+	exec_pass_output(&connection->exec);
 }
 
 /* Sends. */

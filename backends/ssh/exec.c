@@ -11,11 +11,6 @@
 #include "backends/ssh/bounds.h"
 #include "backends/ssh/run.h"
 
-#define OUTPUT_SIZE  (WINDOW_RUN - WINDOW_FIRST)	/* read at once, at most */
-#define OUTPUT_SMALL 4096u
-/* libssh2 opens a channel's window when less than this is left of it besides what is asked for. */
-#define WINDOW_LOW   (WINDOW_FIRST / 4 * 3)
-
 /* The order of a command's stdout and stderr is kept while little input waits: it is then given to
  * libssh2 in portions smaller than a packet (36 bytes at least), and both streams are looked at
  * after each. For many commands or much output that would cost too much. */
@@ -30,7 +25,7 @@ void exec_init(struct exec *exec)
 	TAILQ_INIT(&exec->queued);
 	TAILQ_INIT(&exec->active);
 	if (!exec->buffer)
-		exec->buffer = memory_new(OUTPUT_SIZE);
+		exec->buffer = memory_new(RUN_OUTPUT_ROOM);
 }
 
 /* The command is needed no more: it is accepted, or gone. */
@@ -55,6 +50,7 @@ static void run_free(struct transport_run *run)
 		exec->active_count--;
 	}
 	control_forget(exec->control, run);
+	run_output_drop(run);
 	drop_command(run);
 	command_done(&run->sent);
 	text_done(&run->in);
@@ -76,6 +72,7 @@ void run_end(struct transport_run *run, enum run_state state, int status)
 	struct exec *exec = run->exec;
 	void *data = run->data;
 
+	exec_pass_output(exec);
 	drop_channel(run);
 	run_free(run);
 	if (!exec->session->muted)
@@ -234,102 +231,6 @@ static int step_starting(struct transport_run *run)
 	return 0;
 }
 
-/* Passes standard output on. */
-static void pass_output(void *data, const char *bytes, size_t size)
-{
-	struct transport_run *run = data;
-
-	if (!run->exec->session->muted)
-		run->events->output(run->data, SPOOL_STDOUT, bytes, size);
-}
-
-/* Takes a piece of output. */
-static void take_output(struct transport_run *run, int stream, const char *bytes, size_t size)
-{
-	bool done = run->marker.done;
-
-	if (stream && !run->exec->session->muted)
-		run->events->output(run->data, SPOOL_STDERR, bytes, size);
-	if (stream)
-		return;
-	if (run->marked && !done)
-		marker_feed(&run->marker, bytes, size, pass_output, run);
-	else
-		pass_output(run, bytes, size);
-	if (run->marker.done != done)
-		run_signal_marked(run);
-}
-
-/* How much output may be taken now. */
-static size_t output_room(const struct transport_run *run)
-{
-	size_t room = run->events->room ? run->events->room(run->data) : SIZE_MAX;
-
-	if (run->marked && !run->marker.done) /* it may hold back so much, and give it later */
-		room = room > MARKER_LINE ? room - MARKER_LINE : 0;
-	return room < OUTPUT_SIZE ? room : OUTPUT_SIZE;
-}
-
-/*
- * Lets the command send as much as there is room for, and WINDOW_FIRST, when less than half of that
- * is left. libssh2 would open the window by itself, to WINDOW_FIRST more than a reader asks for, if he
- * asked for more than the window has less WINDOW_LOW: nobody does. Small output needs no more than
- * the window that there is at first.
- */
-static int open_window(struct transport_run *run, size_t room)
-{
-	size_t window = libssh2_channel_window_read(run->channel);
-	bool low = window < WINDOW_LOW + OUTPUT_SMALL;
-
-	if (!run->opening && room && (low || (window > WINDOW_FIRST && window < room / 2)))
-		run->opening = WINDOW_FIRST + room - window;
-	if (!run->opening)
-		return 0;
-	int result = session_result(run->exec->session,
-		libssh2_channel_receive_window_adjust2(run->channel, run->opening, 1, NULL));
-	if (result >= 0)
-		run->opening = 0;
-	return result;
-}
-
-/* How much is asked for at once: 0 when there is no room, or the window is not open yet. */
-static size_t read_size(struct transport_run *run)
-{
-	size_t room = output_room(run);
-
-	open_window(run, room);
-	size_t window = libssh2_channel_window_read(run->channel);
-	size_t silent = window > WINDOW_LOW ? window - WINDOW_LOW : 0;
-	return room < silent ? room : silent;
-}
-
-/* Reads what one stream has. How much came, or a negative errno. */
-static int read_stream(struct transport_run *run, int stream)
-{
-	struct exec *exec = run->exec;
-	int result = 0, total = 0;
-	size_t size;
-
-	while (!exec->session->muted && (size = read_size(run)) > 0) {
-		result = session_result(exec->session,
-			libssh2_channel_read_ex(run->channel, stream, (char *)exec->buffer, size));
-		if (result <= 0)
-			break;
-		total += result;
-		take_output(run, stream, (const char *)exec->buffer, (size_t)result);
-	}
-	return result == -ECONNRESET ? result : total;
-}
-
-/* Reads both streams. */
-static int read_output(struct transport_run *run)
-{
-	int out = read_stream(run, 0);
-	int err = out < 0 ? out : read_stream(run, SSH_EXTENDED_DATA_STDERR);
-
-	return err < 0 ? err : out + err;
-}
-
 /* How the command ended. */
 static void take_end(struct transport_run *run)
 {
@@ -355,7 +256,7 @@ static void take_end(struct transport_run *run)
 static void finish(struct transport_run *run)
 {
 	take_end(run);
-	marker_end(&run->marker, pass_output, run);
+	run_output_end(run);
 	if (!run->await_all || !run->marked || !control_works(run->exec->control)) {
 		run_end(run, run->state, run->status);
 		return;
@@ -371,7 +272,7 @@ static void finish(struct transport_run *run)
  * the output alone is not the end: a command may close it and work on. */
 static int step_running(struct transport_run *run)
 {
-	int result = read_output(run);
+	int result = run_output_read(run);
 
 	if (result || !libssh2_channel_eof(run->channel))
 		return result;

@@ -32,7 +32,9 @@ struct exec {
 	struct exec_list active;	/* have one, or had one and left processes behind */
 	unsigned active_count;
 	bool aside;			/* queued runs are not for this connection: see exec_give */
-	unsigned char *buffer;		/* output on its way, in one call: may be another's, see exec_init */
+	unsigned char *buffer;		/* output on its way, in one turn: may be another's, see exec_init */
+	struct transport_run *gathering; /* of whose stdout the buffer holds `gathered` bytes; or NULL */
+	size_t gathered;
 };
 
 /* With the buffer of another exec if one is set, which must be taken away before exec_done. */
@@ -52,6 +54,9 @@ void exec_resize(struct transport_run *run, unsigned columns, unsigned rows);
 void exec_abandon(struct transport_run *run);
 /* Moves everything on; true when anything moved. */
 bool exec_turn(struct exec *exec);
+/* Passes on the output that the rounds of a turn have gathered; last in every turn, before another
+ * connection has its own. */
+void exec_pass_output(struct exec *exec);
 /* How much of the waiting input libssh2 may get in the next round, so that the order of stdout and
  * stderr is kept. */
 size_t exec_portion(const struct exec *exec, size_t waiting);

@@ -3,11 +3,13 @@
 #ifndef SSH_RUN_H
 #define SSH_RUN_H
 
+#include "backends/ssh/bounds.h"
 #include "backends/ssh/command.h"
 #include "backends/ssh/exec.h"
 #include "backends/ssh/marker.h"
 
 #define RUN_INPUT_KEPT 65536u	/* bytes of standard input that wait here */
+#define RUN_OUTPUT_ROOM (WINDOW_RUN - WINDOW_FIRST)	/* bytes of output in the buffer of all, at most */
 
 enum run_step {
 	STEP_QUEUED,
@@ -51,6 +53,13 @@ struct transport_run {
 /* Sends what standard input has, then its end. 0 when all is done that can be now, or a negative
  * errno. True in *moved when anything was sent. */
 int run_feed(struct transport_run *run, bool *moved);
+
+/* Reads what there is on both streams. How much came, or a negative errno. */
+int run_output_read(struct transport_run *run);
+/* The command's output is complete: passes on what was held back of it. */
+void run_output_end(struct transport_run *run);
+/* Forgets what was read of it and not passed on. */
+void run_output_drop(struct transport_run *run);
 
 /* Sends the signals that waited for the marker line. */
 void run_signal_marked(struct transport_run *run);
