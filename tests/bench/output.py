@@ -2,9 +2,9 @@
 """
 How fast a command's output comes: a file of 1 GiB by `cat` on the server, read through a run's
 output, against the same by ssh(1) over a connection that is there already (ControlMaster), in
-alternation, on one sshd on loopback. A ratio above 1 means that poolfs is faster. Then the
-processor time that each side's processes take for a GiB, which other work on the machine changes
-little.
+alternation, on one sshd on loopback. A ratio above 1 means that poolfs is faster. libssh2 alone, which
+drops what it reads (floor.c), shows what can be had with that library. Then the processor time that each
+side's processes take for a GiB, which other work on the machine changes less.
 
 usage: output.py [--build DIRECTORY] [--mebibytes N] [--rounds N]
 """
@@ -40,44 +40,45 @@ def theirs(master, command, size):
     assert got == size, (got, size)
 
 
-def processor(pid):
-    """The seconds of processor time that a process has used."""
-    with open(f"/proc/{pid}/stat") as stat:
-        times = stat.read().rpartition(")")[2].split()[11:13]
-    return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
+def floor(peer, command, size):
+    peer.run(command)
 
 
 def main():
     options = peers.arguments("Output of a command against ssh.", mebibytes=1024, rounds=3)
     size = options.mebibytes << 20
     sshd = peers.server()
-    poolfs = master = None
+    poolfs = master = libssh2 = None
     try:
-        poolfs = peers.Poolfs(sshd)
-        master = peers.ControlMaster(sshd)
+        poolfs, master, libssh2 = peers.Poolfs(sshd), peers.ControlMaster(sshd), peers.Floor(sshd)
         path = sshd.directory / "big"
         with open(path, "wb") as file:
             for _ in range(options.mebibytes):
                 file.write(os.urandom(1 << 20))
-        rows, used = [], []
-        pids = [poolfs.mount.shim_pid("host", "a"), poolfs.mount.process.pid, master.pid()]
+        sides = (("poolfs", ours, poolfs, {"poolfs-shim": poolfs.mount.shim_pid("host", "a"),
+                                           "poolfs": poolfs.mount.process.pid}),
+                 ("ssh", theirs, master, {"ssh": master.pid()}),
+                 ("libssh2", floor, libssh2, {"libssh2": libssh2.process.pid}))
+        speeds, used = {name: [] for name, *_ in sides}, {}
         for _ in range(options.rounds):
-            row, before = [], [processor(pid) for pid in pids]
-            for run, peer in ((ours, poolfs), (theirs, master)):
+            for name, run, peer, pids in sides:
+                counts = {**{what: [pid] for what, pid in pids.items()}, "sshd": peers.family(sshd.pid())}
+                before = [peers.processor(pids) for pids in counts.values()]
                 start = time.perf_counter()
                 run(peer, f"cat {path}", size)
-                row.append(options.mebibytes / (time.perf_counter() - start))
-            rows.append(row)
-            used.append([(processor(pid) - first) * 1024 / options.mebibytes
-                         for pid, first in zip(pids, before)])
-        medians = [peers.median(column) for column in zip(*rows)]
-        print(f"poolfs {medians[0]:.0f} MiB/s   ssh {medians[1]:.0f} MiB/s   "
-              f"ratio {medians[0] / medians[1]:.2f}")
-        shim, daemon, ssh = (peers.median(column) for column in zip(*used))
-        print(f"processor seconds for a GiB: poolfs-shim {shim:.2f}, poolfs {daemon:.2f}; "
-              f"ssh {ssh:.2f}")
+                speeds[name].append(options.mebibytes / (time.perf_counter() - start))
+                for (what, pids), first in zip(counts.items(), before):
+                    used.setdefault((name, what), []).append(
+                        (peers.processor(pids) - first) * 1024 / options.mebibytes)
+        medians = {name: peers.median(column) for name, column in speeds.items()}
+        print("   ".join(f"{name} {speed:.0f} MiB/s" for name, speed in medians.items()),
+              f"  ratio {medians['poolfs'] / medians['ssh']:.2f}")
+        print("processor seconds for a GiB, the least of all rounds:")
+        for name, *_ in sides:
+            print(f"  {name}: " + ", ".join(f"{what} {min(column):.2f}" for (side, what), column
+                                            in used.items() if side == name))
     finally:
-        for peer in (master, poolfs):
+        for peer in (libssh2, master, poolfs):
             if peer:
                 peer.close()
         (sshd.directory / "big").unlink(missing_ok=True)

@@ -47,6 +47,27 @@ def below(roots):
     return found
 
 
+def family(pid):
+    """The processes of a server: itself and its sessions, but not what those run."""
+    name = pathlib.Path(f"/proc/{pid}/comm").read_text()
+    found = []
+    for other in below([pid]):
+        with contextlib.suppress(OSError):
+            if pathlib.Path(f"/proc/{other}/comm").read_text() == name:
+                found.append(other)
+    return found
+
+
+def processor(pids):
+    """The seconds of CPU time that these processes have taken until now."""
+    total = 0
+    for pid in pids:
+        for task in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError):
+                total += int(task.read_text().split()[0])
+    return total / 1e9
+
+
 class Burden:
     """The processes that a peer consists of, with those that serve it on the SSH server `sshd`. Made
     before the peer, and told its first processes when it is there."""
@@ -62,12 +83,7 @@ class Burden:
 
     def seconds(self):
         """The CPU time that they have taken until now."""
-        total = 0
-        for pid in below(self.roots) + self.served:
-            for task in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat"):
-                with contextlib.suppress(OSError):
-                    total += int(task.read_text().split()[0])
-        return total / 1e9
+        return processor(below(self.roots) + self.served)
 
 
 class Poolfs:
@@ -184,8 +200,9 @@ class Floor:
         self.process = subprocess.Popen([program, str(sshd.port), user, sshd.directory / "id"],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def run(self):
-        self.process.stdin.write("\n")
+    def run(self, command=""):
+        """Milliseconds."""
+        self.process.stdin.write(f"{command}\n")
         self.process.stdin.flush()
         return float(self.process.stdout.readline())
 
