@@ -12,6 +12,13 @@
 #define PREFIX_ROOM 16u
 #define LINE_SHORT  4096u
 
+/* Newlines are counted in so many bytes at once, which hold no line that is to be cut; and in so many of
+ * those at a time. */
+#define COUNT_PIECE 2048u
+#define COUNT_LANES 16u
+_Static_assert(COUNT_PIECE <= PROTOCOL_TRANSCRIPT_LINE && COUNT_PIECE / COUNT_LANES <= UINT8_MAX,
+	"see count_piece and count_newlines");
+
 static const char continues[] = " [poolfs: line continues]\n";
 
 static const struct {
@@ -171,16 +178,48 @@ static void count_line(struct transcript_count *count, size_t size, bool ended)
 	count->waiting = ended ? 0 : size;
 }
 
+/* How many newlines there are among COUNT_PIECE bytes or less. All output passes here: it is done for
+ * many bytes at a time, in lanes of which none sees more than 255. */
+static size_t count_newlines(const char *bytes, size_t size)
+{
+	typedef uint8_t lanes __attribute__((vector_size(COUNT_LANES), aligned(1), may_alias));
+	lanes found = { 0 };
+	size_t i = 0, count = 0;
+
+	for (; i + COUNT_LANES <= size; i += COUNT_LANES)
+		found -= (lanes)(*(const lanes *)(bytes + i) == (uint8_t)'\n');
+	for (; i < size; i++)
+		count += bytes[i] == '\n';
+	for (i = 0; i < COUNT_LANES; i++)
+		count += found[i];
+	return count;
+}
+
+/* Counts a piece of stdout: its first line, the whole ones that follow, which are short, and the
+ * beginning of another. */
+static void count_piece(struct transcript_count *count, const char *bytes, size_t size)
+{
+	size_t lines = count_newlines(bytes, size);
+
+	if (lines) {
+		const char *first = memchr(bytes, '\n', size), *last = memrchr(bytes, '\n', size);
+
+		count_line(count, (size_t)(first - bytes), true);
+		count->size += (lines - 1) * prefixes[TRANSCRIPT_STDOUT].size + (size_t)(last - first);
+		size -= (size_t)(last + 1 - bytes);
+	}
+	count_line(count, size, false);
+}
+
 /* Counts bytes of stdout. */
 void transcript_count(struct transcript_count *count, const char *bytes, size_t size)
 {
-	const char *end = bytes + size;
+	while (size) {
+		size_t piece = size < COUNT_PIECE ? size : COUNT_PIECE;
 
-	while (bytes < end) {
-		const char *newline = memchr(bytes, '\n', (size_t)(end - bytes));
-
-		count_line(count, (size_t)((newline ? newline : end) - bytes), newline);
-		bytes = newline ? newline + 1 : end;
+		count_piece(count, bytes, piece);
+		bytes += piece;
+		size -= piece;
 	}
 }
 

@@ -104,12 +104,52 @@ static void long_lines_are_cut(void **state)
 	}
 }
 
+/* Lines of up to `longest` bytes in pieces of up to `piece`: at every moment so much has come out as was
+ * counted. */
+static void counted(size_t longest, size_t piece)
+{
+	struct transcript transcript = { 0 };
+	struct transcript_count count = { 0 };
+	struct text in = { 0 }, out = { 0 };
+
+	while (in.size < 400000) {
+		text_printf(&in, "%*s", (int)((size_t)random() % (longest + 1)), "");
+		text_append(&in, "\n", 1);
+	}
+	in.size -= (size_t)random() % 2;
+	for (size_t at = 0, size; at < in.size; at += size) {
+		size = 1 + (size_t)random() % piece;
+		size = size < in.size - at ? size : in.size - at;
+		transcript_feed(&transcript, TRANSCRIPT_STDOUT, in.data + at, size, &out);
+		transcript_count(&count, in.data + at, size);
+		assert_int_equal(count.size, out.size);
+		assert_int_equal(count.waiting, transcript.parts[TRANSCRIPT_STDOUT].size);
+	}
+	transcript_end(&transcript, &out);
+	transcript_count_end(&count);
+	assert_int_equal(count.size, out.size);
+	text_done(&in);
+	text_done(&out);
+}
+
+static void what_is_counted_comes_out(void **state)
+{
+	static const size_t longest[] = { 0, 1, 60, 3000, 5000, 65537, 200000 };
+	static const size_t pieces[] = { 70, 4096, 4097, 40000, 300000 };
+
+	srandom(1);
+	for (size_t i = 0; i < sizeof(longest) / sizeof(*longest); i++)
+		for (size_t k = 0; k < sizeof(pieces) / sizeof(*pieces); k++)
+			counted(longest[i], pieces[k]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lines_come_whole),
 		cmocka_unit_test(sources_do_not_mix),
 		cmocka_unit_test(long_lines_are_cut),
+		cmocka_unit_test(what_is_counted_comes_out),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
