@@ -19,7 +19,8 @@
 #include "backends/ssh/session.h"
 #include "backends/transport.h"
 
-#define FORWARD_PIECE 131072u
+/* Whole packets: libssh2 puts at most 32,700 bytes into one. */
+#define FORWARD_PIECE (4 * 32700u)
 
 struct pipe;
 struct uv_loop_s;
