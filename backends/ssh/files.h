@@ -30,6 +30,7 @@ struct guess {
 	unsigned char free[GUESS_KEPT][GUESS_SIZE];
 	unsigned count;
 	unsigned right;			/* guesses in a row */
+	unsigned pending;		/* requests under way that bring a handle */
 };
 
 struct files {

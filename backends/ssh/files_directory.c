@@ -3,6 +3,10 @@
  * Listing directories. A listing is read ahead: several READDIRs are outstanding at
  * once, more with each page, and the entries that came wait for the caller. A server
  * that never ends is cut off after LIMIT_ENTRIES entries, with a message in the log.
+ *
+ * The first READDIRs go together with the OPENDIR, for the handle that it is going to bring, where that can
+ * be guessed (files_open.c). A READDIR takes entries away from whoever lists that handle, so this is only done
+ * while no other directory is open or about to be: then a wrong guess meets nothing that can be listed.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -20,7 +24,10 @@
 struct listing {
 	TAILQ_ENTRY(listing) link;
 	struct files *files;
-	const struct handle *handle;	/* NULL: closed; answers are only awaited */
+	const struct handle *handle;	/* NULL: closed, so answers are only awaited; or not open yet */
+	bool early;			/* it is not, and what comes may be of it */
+	bool guessed;			/* all that was asked for until now was by the guess */
+	bool spoiled;			/* and some of that failed */
 	struct job *job;		/* the READDIR, or OPENDIR, that waits; NULL: none */
 	struct text entries;		/* file_entry's that the caller did not take yet */
 	unsigned outstanding, batch;
@@ -42,23 +49,41 @@ static void listing_free(struct listing *listing)
 	free(listing);
 }
 
-/* Asks for more, as much as one more page is worth. */
-static void read_ahead(struct listing *listing)
+/* Makes a listing, of a directory that is not open yet. */
+static struct listing *listing_new(struct files *files)
+{
+	struct listing *listing = memory_new(sizeof(*listing));
+
+	listing->files = files;
+	listing->batch = BATCH_FIRST;
+	TAILQ_INSERT_TAIL(&files->listings, listing, link);
+	return listing;
+}
+
+/* Asks for a batch of pages, by the handle's name. */
+static void ask_batch(struct listing *listing, const unsigned char *name, size_t size)
 {
 	struct sftp *sftp = listing->files->sftp;
 
-	if (listing->end || listing->error || listing->outstanding || !listing->handle ||
-		listing->entries.size >= LIMIT_AHEAD)
-		return;
 	for (unsigned i = 0; i < listing->batch; i++) {
 		struct text *out = sftp_begin(sftp, PACKET_READDIR, take_names, listing);
 
-		packet_put_string(out, listing->handle->name, listing->handle->size);
+		packet_put_string(out, name, size);
 		sftp_end(sftp, false);
 		listing->outstanding++;
 	}
 	if (listing->batch < BATCH_MOST)
 		listing->batch *= 4;
+}
+
+/* Asks for more, as much as one more page is worth. */
+static void read_ahead(struct listing *listing)
+{
+	if (listing->end || listing->error || listing->outstanding || !listing->handle ||
+		listing->entries.size >= LIMIT_AHEAD)
+		return;
+	listing->guessed = false;
+	ask_batch(listing, listing->handle->name, listing->handle->size);
 }
 
 /* The part of the entries, in whole ones, that fits into one answer. */
@@ -103,6 +128,23 @@ static void opened(struct listing *listing, struct job *job, int error, const st
 	job_end(job, error, page->data, size);
 }
 
+/* The guess was right, but the server did not go by the order of the requests: lists anew, without one. */
+static void list_again(struct listing *listing)
+{
+	struct job *job = listing->job;
+	struct files *files = job->files;
+	struct handle *handle = job_handle(job);
+
+	listing->job = NULL;
+	handle_drop(job);
+	handle_forget(files, handle);
+	files->guess.count = files->guess.right = 0;
+	job->request.handle = job->reply.handle = 0;
+	int error = directory_open(job);
+	if (error)
+		job_end(job, error, NULL, 0);
+}
+
 /* Answers the request that waits, if there is what it waits for. */
 static void serve(struct listing *listing)
 {
@@ -111,6 +153,11 @@ static void serve(struct listing *listing)
 
 	if (!job)
 		return;
+	if (listing->spoiled) {
+		if (!listing->outstanding)
+			list_again(listing);
+		return;
+	}
 	if (too_few(listing))
 		return read_ahead(listing);
 	size_t size = page_size(&page);
@@ -179,7 +226,7 @@ static void take_names(void *data, const struct sftp_answer *answer)
 	struct packet body = answer->body;
 
 	listing->outstanding--;
-	if (!listing->handle) {
+	if (!listing->handle && !listing->early) {
 		if (!listing->outstanding)
 			listing_free(listing);
 		return;
@@ -196,6 +243,7 @@ static void take_names(void *data, const struct sftp_answer *answer)
 		listing->end = true;
 	} else if (answer->type == PACKET_STATUS && answer->status != SFTP_OK) {
 		listing->error = errors_status(answer->status);
+		listing->spoiled |= listing->guessed;
 	} else {
 		return sftp_broken(listing->files->sftp, "an answer of the wrong type");
 	}
@@ -214,50 +262,82 @@ static void finish_look(struct job *job)
 	job_end(job, other ? -ENOTDIR : job->error, NULL, 0);
 }
 
+/* Whether what was asked for by the guess is of the directory. If not, it is only let pass. */
+static bool early_right(struct job *job)
+{
+	struct listing *early = job->early;
+	bool right = early && !job->error && job->done && job->guessed;
+
+	job->early = NULL;
+	if (!early)
+		return false;
+	early->early = false;
+	if (!right && !early->outstanding)
+		listing_free(early);
+	return right;
+}
+
 /* A directory is open: reads ahead. */
-static void add_listing(struct job *job)
+static void add_listing(struct job *job, struct listing *listing)
 {
 	struct handle *handle = handle_add(job);
-	struct listing *listing = memory_new(sizeof(*listing));
 
 	handle->listing = listing;
-	listing->files = job->files;
 	listing->handle = handle;
-	listing->batch = BATCH_FIRST;
-	TAILQ_INSERT_TAIL(&job->files->listings, listing, link);
 	if (job->request.flags & FILES_LIST) {
 		listing->job = job;
 		job->request.handle = handle->number;
+		return serve(listing);
 	}
 	read_ahead(listing);
+	job_end(job, 0, NULL, 0);
 }
 
 /* The handle came, or not. */
 static void finish_open(struct job *job)
 {
+	struct listing *early = job->early;
+	bool right = early_right(job);
+
 	if (job->error && (job->status == SFTP_FAILURE || job->status == SFTP_NO_SUCH_FILE)) {
 		job->finish = finish_look;
 		return job_look(job, job->full);
 	}
-	if (!job->error && job->done) {
-		add_listing(job);
-		if (job->request.flags & FILES_LIST)
-			return;
-	} else if (!job->error) {
+	if (!job->error && job->done)
+		return add_listing(job, right ? early : listing_new(job->files));
+	if (!job->error)
 		handle_drop(job);
-	}
 	job_end(job, job->error, NULL, 0);
+}
+
+/* Whether no other directory is open, or may be when a request that is sent now is done. */
+static bool is_alone(const struct files *files)
+{
+	const struct listing *listing;
+
+	TAILQ_FOREACH(listing, &files->listings, link)
+		if (listing->handle || listing->early)
+			return false;
+	return files->guess.pending == 0;
 }
 
 /* FILE_OPENDIR */
 int directory_open(struct job *job)
 {
-	if (job->files->handle_count >= LIMIT_HANDLES)
+	struct files *files = job->files;
+	bool alone = is_alone(files);
+
+	if (files->handle_count >= LIMIT_HANDLES)
 		return -ENFILE;
 	job->finish = finish_open;
 	guess_take(job);
 	job_ask(job, PACKET_OPENDIR, job->full, job_take_handle);
 	job_asked(job);
+	if (alone && job->request.flags & FILES_LIST && guess_usable(job)) {
+		job->early = listing_new(files);
+		job->early->early = job->early->guessed = true;
+		ask_batch(job->early, job->guess, GUESS_SIZE);
+	}
 	return 0;
 }
 

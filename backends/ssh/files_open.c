@@ -6,7 +6,8 @@
  * OpenSSH's server numbers handles with four bytes and takes the number that became free
  * last, so that is the guess (others do not, and are soon not guessed for any more). It
  * answers requests in their order; whatever a wrong guess reads is thrown away. Nothing is ever
- * written or closed by a guess.
+ * written or closed by a guess, nor listed while it could be another directory that is open
+ * (files_directory.c).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -36,6 +37,7 @@ void guess_take(struct job *job)
 {
 	struct guess *guess = &job->files->guess;
 
+	guess->pending++;
 	job->guessed = guess->count > 0;
 	if (job->guessed)
 		memcpy(job->guess, guess->free[--guess->count], GUESS_SIZE);
@@ -46,6 +48,7 @@ void guess_check(struct job *job)
 {
 	struct guess *guess = &job->files->guess;
 
+	guess->pending--;
 	if (!job->guessed)
 		return;
 	if (job->error && guess->count < GUESS_KEPT) {
@@ -57,6 +60,12 @@ void guess_check(struct job *job)
 	} else {
 		guess->right++;
 	}
+}
+
+/* Some before it were right. */
+bool guess_usable(const struct job *job)
+{
+	return job->guessed && job->files->guess.right >= GUESS_RIGHT;
 }
 
 /* What an open file's type means for the one who opened it: only regular files are opened. */
@@ -184,7 +193,7 @@ int data_open(struct job *job)
 	packet_put_attr(out, &job->request.attr, flags & O_CREAT ? FILE_ATTR_MODE : 0);
 	job_asked(job);
 	job_look(job, job->full);
-	job->asked_first = job->request.length && job->guessed && files->guess.right >= GUESS_RIGHT;
+	job->asked_first = job->request.length && guess_usable(job);
 	if (job->asked_first)
 		ask_first(job, job->guess, GUESS_SIZE);
 	return 0;

@@ -42,6 +42,7 @@ struct job {
 	unsigned char guess[GUESS_SIZE]; /* that it is going to bring */
 	bool guessed;			/* there is a guess, and it has not been found wrong */
 	bool asked_first;		/* a READ by the guess is under way */
+	struct listing *early;		/* of an OPENDIR: READDIRs by the guess are under way; NULL: none */
 	struct text first;		/* what an OPEN read */
 	struct ahead *ahead;		/* that a read waits for; NULL: none */
 	TAILQ_ENTRY(job) wait;		/* of its jobs */
@@ -117,6 +118,8 @@ void handle_drop(struct job *job);
 void guess_take(struct job *job);
 void guess_check(struct job *job);
 void guess_closed(struct files *files, const unsigned char *name, size_t size);
+/* Whether the job's guess is good enough to be used. */
+bool guess_usable(const struct job *job);
 
 /* Reads up to this size have a buffer of their own. */
 #define READ_SMALL 65536u

@@ -7,6 +7,7 @@ behaves well from when there is a file "heal" in that directory, which is otherw
 """
 import os
 import random
+import select
 import struct
 import sys
 
@@ -17,7 +18,7 @@ ROOT = "/root"
 INIT, VERSION, OPEN, CLOSE, READ, WRITE, LSTAT, FSTAT = 1, 2, 3, 4, 5, 6, 7, 8
 OPENDIR, READDIR, REALPATH, READLINK = 11, 12, 16, 19
 STATUS, HANDLE, DATA, NAME, ATTRS = 101, 102, 103, 104, 105
-OK, EOF, NO_SUCH_FILE = 0, 1, 2
+OK, EOF, NO_SUCH_FILE, FAILURE = 0, 1, 2, 4
 
 CONTENT = b"hello"
 FILE, DIRECTORY, LINK = 0o100644, 0o40755, 0o120777
@@ -156,6 +157,42 @@ def list_names(number):
     send(NAME, number + struct.pack(">I", count) + b"".join(entries))
 
 
+# Handles as OpenSSH's server names them, and what is left to list of each.
+numbered = {}
+free = []
+given = 0
+
+
+def open_numbered(number, body):
+    """A directory that holds its own name. After the first ten, no more as OpenSSH's server does it:
+    the handle is never an old one, or what comes next is done before."""
+    global given
+    given += 1
+    if MODE == "swapped" and given > 10 and select.select([0], [], [], 0.05)[0]:
+        answer(*receive())
+    again = free and (MODE == "swapped" or given <= 10)
+    handle = free.pop() if again else given
+    numbered[handle] = [os.path.basename(field(body))]
+    send(HANDLE, number + string(struct.pack(">I", handle)))
+
+
+def list_numbered(number, body):
+    left = numbered.get(struct.unpack(">I", field(body))[0])
+    if left:
+        send(NAME, number + struct.pack(">I", 1) + entry(left.pop()))
+    else:
+        status(number, FAILURE if left is None else EOF)
+
+
+def close_numbered(number, body):
+    handle, = struct.unpack(">I", field(body))
+    del numbered[handle]
+    free.append(handle)
+    status(number, OK)
+
+
+NUMBERED = {OPENDIR: open_numbered, READDIR: list_numbered, CLOSE: close_numbered}
+
 targets = 0
 
 
@@ -200,6 +237,8 @@ def answer(kind, number, body):
         real_path(number, body)
     elif SILENT.get(MODE) == kind:
         pass
+    elif MODE in ("new-handles", "swapped") and kind in NUMBERED:
+        NUMBERED[kind](number, body)
     elif kind == OPEN:
         open_file(number)
     elif kind == LSTAT:

@@ -527,6 +527,69 @@ static void test_open_small(void **state)
 	}
 }
 
+/* Whether an answer is all of directory number i: i entries, each with its number. */
+static void check_listing(struct answer *answer, int i)
+{
+	const struct file_entry *entry;
+	size_t position = 0;
+	const char *name;
+	int count = 0;
+
+	await(&fixture, &answer->done);
+	assert_int_equal(answer->reply.error, 0);
+	assert_int_equal(answer->reply.handle, 0);
+	while (files_entry_next(answer->bytes.data, answer->bytes.size, &position, &entry, &name) > 0) {
+		assert_int_equal(strtol(name, NULL, 10), i);
+		count++;
+	}
+	assert_int_equal(count, i);
+	answer_done(answer);
+}
+
+/* Directories that are listed one by one or several at once, beside open files and directories: each
+ * has its own entries. */
+static void test_list_many(void **state)
+{
+	struct file_request list = { .op = FILE_OPENDIR, .flags = FILES_LIST };
+	struct result result = { 0 };
+	struct answer answers[3], open;
+	char path[16];
+
+	run(&fixture, "for i in 0 1 2 3 4 5 6 7 8 9; do mkdir d$i; seq -f \"d$i/$i.%g\" $i | xargs -r touch; "
+		"done", &result);
+	assert_int_equal(result.status, 0);
+	result_done(&result);
+	for (int i = 0; i < 300; i++) {
+		int at_once = i % 4 == 0 ? 3 : 1;
+		uint64_t handle = 0, directory = 0;
+
+		if (i % 5 == 0)
+			assert_int_equal(ask_open(&fixture, "d1/1.1", O_RDONLY, &handle), 0);
+		if (i % 7 == 0) {
+			assert_int_equal(ask_path(&fixture, FILE_OPENDIR, "d9", &open), 0);
+			directory = open.reply.handle;
+			answer_done(&open);
+		}
+		if (i % 6 == 0)
+			assert_int_equal(simple(FILE_OPENDIR, "none"), -ENOENT);
+		for (int j = 0; j < at_once; j++) {
+			snprintf(path, sizeof(path), "d%d", (i + j) % 10);
+			ask_start(&fixture, &list, path, NULL, NULL, &answers[j]);
+		}
+		for (int j = 0; j < at_once; j++)
+			check_listing(&answers[j], (i + j) % 10);
+		if (directory) {
+			assert_int_equal(ask_handle(&fixture, FILE_READDIR, directory, &open), 0);
+			assert_int_equal(page(&open), 9);
+			assert_int_equal(shut(directory), 0);
+		}
+		if (handle)
+			assert_int_equal(shut(handle), 0);
+	}
+	run(&fixture, "rm -r d?", &result);
+	result_done(&result);
+}
+
 #define BIG (3u * 1048576u + 777u)
 
 /* Starts one read of a row. */
@@ -698,6 +761,7 @@ int main(void)
 		cmocka_unit_test(test_root),
 		cmocka_unit_test(test_together),
 		cmocka_unit_test(test_open_small),
+		cmocka_unit_test(test_list_many),
 		cmocka_unit_test(test_read_ahead),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_cancel_list),

@@ -186,6 +186,39 @@ static void test_endless(void **state)
 	fixture_close(&fixture);
 }
 
+/* A server whose handles can be guessed for a while, and then not, or which then does not go by the order of
+ * requests: each directory's entries are its own all the same. */
+static void test_guesses(void **state)
+{
+	static const char *const modes[] = { "new-handles", "swapped" };
+
+	for (size_t mode = 0; mode < 2; mode++) {
+		struct fixture fixture;
+
+		open_hostile(&fixture, modes[mode]);
+		for (int i = 0; i < 30; i++) {
+			struct file_request request = { .op = FILE_OPENDIR, .flags = FILES_LIST };
+			const struct file_entry *entry;
+			struct answer answer;
+			size_t position = 0;
+			const char *name;
+			char path[16];
+
+			snprintf(path, sizeof(path), "d%d", i);
+			assert_int_equal(ask(&fixture, &request, path, NULL, NULL, &answer), 0);
+			assert_int_equal(answer.reply.handle, 0);
+			assert_int_equal(files_entry_next(answer.bytes.data, answer.bytes.size,
+						 &position, &entry, &name), 1);
+			assert_int_equal(entry->name_size, strlen(path));
+			assert_memory_equal(name, path, strlen(path));
+			assert_int_equal(position, answer.bytes.size);
+			answer_done(&answer);
+		}
+		assert_false(fixture.down);
+		fixture_close(&fixture);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -194,6 +227,7 @@ int main(void)
 		cmocka_unit_test(test_cleaned),
 		cmocka_unit_test(test_reads),
 		cmocka_unit_test(test_endless),
+		cmocka_unit_test(test_guesses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
