@@ -6,6 +6,7 @@
 #include "backends/base/memory.h"
 #include "backends/base/ports.h"
 #include "backends/container/container.h"
+#include "backends/exec/exec.h"
 #include "backends/qemu/qemu.h"
 #include "backends/remote/remote.h"
 
@@ -13,6 +14,7 @@ const struct poolfs_kind *const kinds_all[] = {
 	&qemu_kind,
 	&container_kind,
 	&remote_kind,
+	&exec_kind,
 	NULL,
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A transport carries commands and files to a machine that is up. The shim's core
- * uses this interface alone; SSH (backends/ssh/) and poolfs' agent (backends/agent/)
- * implement it, and so does the want of one (shim/nowhere.c).
+ * uses this interface alone; SSH (backends/ssh/), poolfs' agent (backends/agent/)
+ * and programs of the user's (backends/exec/) implement it, and so does the want of one (shim/nowhere.c).
  *
  * Loop's thread only. Nothing here blocks; every callback comes from the loop, never
  * from inside the call that asked for it. What comes from the machine is hostile: sizes,
@@ -55,6 +55,9 @@ struct transport_run_events {
 	void (*output)(void *data, enum spool_kind kind, const void *bytes, size_t size);
 	/* There is room for standard input again. */
 	void (*drained)(void *data);
+	/* The command's first process has ended, and what it printed was told; what it left behind may
+	 * print more, until `ended` says the same. At most once. NULL: not wanted. Only from "agent". */
+	void (*exited)(void *data, enum run_state state, int status);
 	/* The end, exactly once, last of all; the run's object is gone when this returns. state is
 	 * RUN_EXITED, RUN_SIGNALED, RUN_STOPPED or RUN_LOST; status as in struct frame_run_state. */
 	void (*ended)(void *data, enum run_state state, int status);
@@ -144,6 +147,7 @@ struct transport_ops {
 
 extern const struct transport_ops ssh_transport;
 extern const struct transport_ops agent_transport;
+extern const struct transport_ops programs_transport;
 extern const struct transport_ops none_transport;
 
 #endif

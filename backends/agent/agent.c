@@ -171,7 +171,10 @@ static void begin(struct server *server)
 		kill(run->keeper, SIGKILL);
 	}
 	tell(server, TALK_HELLO, 0, NULL);
-	start_files(server);
+	if (server->agent->programs)
+		tell(server, TALK_FILES, 0, NULL);
+	else
+		start_files(server);
 }
 
 /* The shim wants something. */
@@ -278,7 +281,7 @@ static int watch_signals(void)
 /* How long to wait until the console's program is due, in milliseconds; -1: it runs. */
 static int console_delay(const struct server *server)
 {
-	if (server->console > 0)
+	if (server->console > 0 || !server->agent->console)
 		return -1;
 	int64_t left = server->console_at + CONSOLE_MS - now();
 	return server->console_at == 0 || left < 0 ? 0 : (int)left;

@@ -61,15 +61,38 @@ static void set_environment(const struct agent *agent)
 		setenv("TERM", "xterm", 1);
 }
 
+/* Becomes a program, in the environment as it is and more. The statuses are the shell's. */
+static int become(const char *const *words, const char *more, size_t size)
+{
+	set_lines(more, size);
+	signals_reset();
+	execvp(words[0], (char *const *)words);
+	int error = errno;
+	fprintf(stderr, "%s: %s\n", words[0], strerror(error));
+	return error == ENOENT ? 127 : 126;
+}
+
 /* Becomes the program. */
 int agent_exec(const struct agent *agent, const char *const *words, const char *more, size_t size)
 {
 	set_environment(agent);
-	set_lines(more, size);
-	signals_reset();
-	execvp(words[0], (char *const *)words);
-	fprintf(stderr, "%s: %s\n", words[0], strerror(errno));
-	return errno == ENOENT ? 127 : 126;
+	return become(words, more, size);
+}
+
+/* Takes the text apart. */
+int agent_exec_program(const char *text, size_t size, const char *more, size_t more_size)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < size; i++)
+		count += text[i] == '\0';
+	const char **words = memory_new((count + 1) * sizeof(*words));
+	for (size_t i = 0; i < count; i++, text += strlen(text) + 1)
+		words[i] = text;
+	if (count > 0)
+		return become(words, more, more_size);
+	free(words);
+	return 127;
 }
 
 /* A new session's first terminal becomes its own by TIOCSCTTY (ioctl_tty(2)). */

@@ -10,7 +10,8 @@
  * keeper, and is found by the parents that /proc tells.
  *
  * The keeper says EXITED when the shell has ended and goes on until its last child has, which
- * the agent then sees and tells as GONE.
+ * the agent then sees and tells as GONE. When the agent is killed, which only a machine without a pid
+ * namespace outlives, the keeper kills what it keeps.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -33,6 +34,8 @@
 
 /* Passes over /proc that a SIGKILL makes at most: each finds what was forked during the last. */
 #define KILL_PASSES 50
+/* By which the kernel tells a keeper that the agent has died; it is blocked, as all signals are. */
+#define AGENT_DIED SIGUSR1
 
 /* What a keeper knows of its run. */
 struct keeper {
@@ -41,6 +44,7 @@ struct keeper {
 	int fds[TALK_FDS_MAX];	/* the parts; standard input, output, error */
 	char *text, *environment, *cwd;
 	int master, terminal;	/* -1: none */
+	pid_t parent;		/* the agent */
 };
 
 /* ---- Finding the processes ------------------------------------------------ */
@@ -214,17 +218,20 @@ static int take_standard(const struct keeper *keeper)
 static int become_command(const struct keeper *keeper)
 {
 	const struct agent *agent = keeper->agent;
-	const char *name = strrchr(agent->shell, '/');
+	const char *name = agent->shell ? strrchr(agent->shell, '/') : NULL;
 	const char *words[] = { agent->shell, "-c", keeper->text, NULL };
 
 	if (take_standard(keeper) < 0 || agent_become_login(agent) < 0)
 		return 126;
 	umask(022);
 	if (fchdir(agent->files) < 0 || (*keeper->cwd && chdir(keeper->cwd) < 0)) {
-		fprintf(stderr, "%s: %s: %s\n", name ? name + 1 : agent->shell, keeper->cwd,
+		fprintf(stderr, "%s: %s: %s\n", name ? name + 1 : "poolfs", keeper->cwd,
 			strerror(errno));
 		return 255;
 	}
+	if (agent->programs)
+		return agent_exec_program(keeper->text, keeper->message->text_size,
+			keeper->environment, keeper->message->environment_size);
 	return agent_exec(agent, words, keeper->environment, keeper->message->environment_size);
 }
 
@@ -240,19 +247,31 @@ static void tell(const struct keeper *keeper, enum talk_type type, int value, co
 /* Waits for the command, and then for all that it left. */
 static void keep(const struct keeper *keeper, pid_t command)
 {
+	sigset_t wanted;
 	int status;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, __WALL)) > 0 || errno == EINTR)
-		if (pid == command)
-			tell(keeper, TALK_EXITED, status, NULL);
-	_exit(0);
+	sigemptyset(&wanted);
+	sigaddset(&wanted, SIGCHLD);
+	sigaddset(&wanted, AGENT_DIED);
+	for (;;) {
+		while ((pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0)
+			if (pid == command)
+				tell(keeper, TALK_EXITED, status, NULL);
+		if (pid < 0 && errno == ECHILD)
+			_exit(0);
+		if (getppid() != keeper->parent || sigwaitinfo(&wanted, NULL) == AGENT_DIED)
+			break;
+	}
+	agent_run_signal(getpid(), SIGKILL);
+	_exit(AGENT_LOST);
 }
 
 /* The keeper's life. It must hold no end of the command's pipes: their end is told by that. */
 static void keeper_main(struct keeper *keeper)
 {
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	prctl(PR_SET_PDEATHSIG, AGENT_DIED);
 	prctl(PR_SET_NAME, "poolfs-run");
 	setsid();
 	read_parts(keeper);
@@ -280,7 +299,7 @@ static void keeper_main(struct keeper *keeper)
 /* Whether a message and its descriptors can be a run's. */
 static bool is_run(const struct talk_message *message, unsigned count)
 {
-	return message->text_size <= PROTOCOL_COMMAND_MAX &&
+	return message->text_size <= TALK_TEXT_MAX &&
 		message->environment_size <= PROTOCOL_ENVIRONMENT_MAX &&
 		message->cwd_size <= PROTOCOL_CWD_MAX && count == (message->columns ? 1 : 4);
 }
@@ -290,7 +309,7 @@ pid_t agent_run_start(const struct agent *agent, const struct talk_message *mess
 	const int *fds, unsigned count)
 {
 	struct keeper keeper = { .agent = agent, .message = message, .fds = { -1, -1, -1, -1 },
-		.master = -1, .terminal = -1 };
+		.master = -1, .terminal = -1, .parent = getpid() };
 
 	if (!is_run(message, count))
 		return -EPROTO;

@@ -33,6 +33,8 @@
 
 #define TALK_VERSION 1
 #define TALK_FDS_MAX 4
+/* The longest text of a run: a command's, with a program and its arguments before it. */
+#define TALK_TEXT_MAX (131072u + 65536u)
 
 enum talk_type {
 	/* both ways */
@@ -46,8 +48,9 @@ enum talk_type {
 	TALK_LISTEN,	/* id, place of TCP: a socket that listens there is wanted */
 	TALK_CONNECT,	/* id, place: one that connects to there */
 	/* both ways again */
-	TALK_FILES,	/* to the shim: descriptor: the socket of files. To the agent: another
-			   process is to serve them, the one that does so does not answer */
+	TALK_FILES,	/* to the shim: descriptor: the socket of files; none: it serves no files. To
+			   the agent: another process is to serve them, the one that does so does not
+			   answer */
 	/* to the shim */
 	TALK_STARTED,	/* id. Descriptor, if there is a terminal: its master's end */
 	TALK_EXITED,	/* id; value: as waitpid(2) gives it */

@@ -34,6 +34,7 @@ struct transport_run {
 	uint32_t signals;		/* bits of those to be sent */
 	bool await_all, stop;
 	bool exited, gone;
+	bool told;			/* `exited` was */
 	int status;			/* as waitpid(2) gives it, once exited */
 };
 

@@ -206,18 +206,42 @@ static void send_signals(struct transport_run *run)
 }
 
 /* How the first process ended. A run whose keeper was killed counts as killed itself. */
-static void finish(struct transport_run *run)
+static enum run_state how_it_ended(const struct transport_run *run, int *status)
 {
 	int signal = run->exited && WIFSIGNALED(run->status) ? WTERMSIG(run->status) : SIGKILL;
+
+	if (run->exited && WIFEXITED(run->status)) {
+		*status = WEXITSTATUS(run->status);
+		return RUN_EXITED;
+	}
+	*status = signal > 0 && signal <= 64 ? 128 + signal : 255;
+	return RUN_SIGNALED;
+}
+
+/* The run is over. */
+static void finish(struct transport_run *run)
+{
+	int status = 255;
 
 	if (run->step < STEP_RUNNING) {
 		run->tasks->log(run->tasks->data, "the agent could not start a run");
 		run_end(run, RUN_LOST, 255);
-	} else if (run->exited && WIFEXITED(run->status)) {
-		run_end(run, RUN_EXITED, WEXITSTATUS(run->status));
 	} else {
-		run_end(run, RUN_SIGNALED, signal > 0 && signal <= 64 ? 128 + signal : 255);
+		enum run_state state = how_it_ended(run, &status);
+		run_end(run, state, status);
 	}
+}
+
+/* Tells that the first process has ended, once what it printed is told. */
+static void tell_exited(struct transport_run *run)
+{
+	int status;
+
+	if (run->told || !run->exited || !run->events->exited || !task_drain(run))
+		return;
+	run->told = true;
+	enum run_state state = how_it_ended(run, &status);
+	run->events->exited(run->data, state, status);
 }
 
 /* Moves a run on; it may be gone afterwards. */
@@ -230,6 +254,7 @@ static void run_turn(struct transport_run *run)
 	}
 	send_signals(run);
 	task_feed(run);
+	tell_exited(run);
 	if (run->gone) {
 		if (task_drain(run))
 			finish(run);

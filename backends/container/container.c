@@ -311,17 +311,6 @@ static void add_number(struct words *words, const struct poolfs_values *values, 
 		add(words, memory_format("--%s=%lld", option, (long long)poolfs_number(values, key)));
 }
 
-/* The program beside us. */
-static char *program(void)
-{
-	char self[4096];
-	ssize_t size = readlink("/proc/self/exe", self, sizeof(self) - 1);
-
-	self[size > 0 ? size : 0] = '\0';
-	char *slash = strrchr(self, '/');
-	return memory_format("%.*s/poolfs-container", slash ? (int)(slash - self) : 0, self);
-}
-
 /* As root: the first of the ids of this instance alone. Its directory is a number that no other
  * instance of this mount has. */
 static unsigned first_id(const struct container *container)
@@ -341,7 +330,7 @@ static struct words make_words(struct container *container)
 	char *files = agent_keys_directory(values), *home = agent_keys_home(values);
 	struct words words = { 0 };
 
-	add(&words, program());
+	add(&words, child_beside("poolfs-container"));
 	add(&words, memory_format("--hostname=%s", name ? name + 1 : "container"));
 	add(&words, memory_format("--files=%s", files));
 	add(&words, memory_format("--shell=%s", poolfs_string(values, "shell")));

@@ -292,6 +292,17 @@ void child_free(struct child *child)
 		close_handles(child);
 }
 
+/* Finds a program of ours. */
+char *child_beside(const char *name)
+{
+	char self[4096];
+	ssize_t size = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	self[size > 0 ? size : 0] = '\0';
+	char *slash = strrchr(self, '/');
+	return memory_format("%.*s/%s", slash ? (int)(slash - self) : 0, self, name);
+}
+
 /* Says how it ended. */
 void child_describe(char *out, size_t size, int status, int signal)
 {

@@ -57,6 +57,9 @@ void child_stop(struct child *child, int signal, uint64_t grace_ms);
  * NULL is fine. */
 void child_free(struct child *child);
 
+/* The path of a program that is installed beside ours; the caller frees it. */
+char *child_beside(const char *name);
+
 /* "ended with status 3" or "was ended by signal 9 (Killed)" into out. */
 void child_describe(char *out, size_t size, int status, int signal);
 

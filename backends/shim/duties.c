@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "backends/base/memory.h"
+#include "backends/base/shell.h"
 #include "backends/base/values.h"
 #include "backends/shim/errand.h"
 #include "backends/shim/shim.h"
@@ -221,18 +222,6 @@ static void end_limit(uv_timer_t *timer)
 	free(text);
 }
 
-/* A path as one word of a shell. */
-static char *quote(const char *path)
-{
-	struct text text = { 0 };
-
-	text_append(&text, "'", 1);
-	for (; *path; path++)
-		text_printf(&text, *path == '\'' ? "'\\''" : "%c", *path);
-	text_append(&text, "'", 1);
-	return text.data;
-}
-
 /* Ends. */
 void duties_end(struct shim *shim, duties_done *done)
 {
@@ -257,12 +246,12 @@ void duties_end(struct shim *shim, duties_done *done)
 		end_reset(shim, "");
 		return;
 	}
-	char *word = quote(duties->directory);
-	char *command = memory_format("rm -rf %s", word);
+	struct text command = { 0 };
+	text_printf(&command, "rm -rf ");
+	shell_word(&command, duties->directory, strlen(duties->directory));
 	duties->next = end_reset;
-	errand_run(duties->errand, command, "/", 0, false);
-	free(command);
-	free(word);
+	errand_run(duties->errand, command.data, "/", 0, false);
+	text_done(&command);
 }
 
 /* Gives up. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "backends/container/container.h"
+#include "backends/exec/exec.h"
 #include "backends/qemu/qemu.h"
 #include "backends/remote/remote.h"
 
@@ -11,12 +12,14 @@ static const struct poolfs_backend *const backends[] = {
 	&qemu_backend,
 	&container_backend,
 	&remote_backend,
+	&exec_backend,
 	NULL,
 };
 
 static const struct transport_ops *const transports[] = {
 	&ssh_transport,
 	&agent_transport,
+	&programs_transport,
 	&none_transport,
 	NULL,
 };

@@ -24,58 +24,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "backends/base/shell.h"
 #include "backends/ssh/marker.h"
-
-/* Appends text in single quotes. */
-static void append_quoted(struct text *out, const char *text, size_t size)
-{
-	text_append(out, "'", 1);
-	for (size_t i = 0; i < size; i++) {
-		if (text[i] == '\'')
-			text_append(out, "'\\''", 4);
-		else
-			text_append(out, text + i, 1);
-	}
-	text_append(out, "'", 1);
-}
-
-/* "./" keeps `cd` from taking a name for an option, or from looking it up in CDPATH. */
-void command_cd(struct text *out, const char *directory)
-{
-	struct text name = { 0 };
-
-	if (!directory || !*directory)
-		return;
-	if (!strncmp(directory, "~/", 2))
-		directory += 2;
-	text_printf(&name, "%s%s", *directory == '/' ? "" : "./", directory);
-	text_printf(out, "cd ");
-	append_quoted(out, name.data, name.size);
-	text_printf(out, " || exit 255; ");
-	text_done(&name);
-}
-
-/* Turns lines KEY=VALUE into one export. */
-static void append_environment(struct text *out, const struct transport_command *command)
-{
-	const char *at = command->environment, *end = at + command->environment_size;
-
-	if (!command->environment_size)
-		return;
-	text_printf(out, "export");
-	while (at < end) {
-		const char *newline = memchr(at, '\n', (size_t)(end - at));
-		const char *stop = newline ? newline : end;
-		const char *equals = memchr(at, '=', (size_t)(stop - at));
-
-		if (equals) {
-			text_printf(out, " %.*s=", (int)(equals - at), at);
-			append_quoted(out, equals + 1, (size_t)(stop - equals - 1));
-		}
-		at = stop + 1;
-	}
-	text_printf(out, "; ");
-}
 
 /* The request that reads environment and text from standard input. The environment counts for the
  * text only: a PATH or SHELL of the user's must not change what reads it. */
@@ -107,9 +57,9 @@ static void append_head(struct text *out, const struct command_shape *shape,
 	if (shape->token && shape->mark)
 		text_printf(out, "ulimit -S%c %" PRIu64 "; ", shape->mark,
 			marker_number(shape->token));
-	command_cd(out, shape->directory);
+	shell_cd(out, shape->directory);
 	if (shape->token && command->cwd)
-		command_cd(out, command->cwd);
+		shell_cd(out, command->cwd);
 }
 
 /* Makes what is sent. */
@@ -121,7 +71,7 @@ void command_make(const struct command_shape *shape, const struct transport_comm
 
 	append_head(&head, shape, command);
 	if (shape->token)
-		append_environment(&environment, command);
+		shell_export(&environment, command->environment, command->environment_size);
 	text_append(&head, "", 0);
 	text_append(&environment, "", 0);
 	if (head.size + environment.size + command->size <= shape->limit) {

@@ -26,8 +26,6 @@ struct command_sent {
 	bool after_marker;	/* the script is not sent before the marker line has come */
 };
 
-/* A directory for `cd`: quoted, never taken for an option. Appends "cd 'DIRECTORY' || exit 255; ". */
-void command_cd(struct text *out, const char *directory);
 void command_make(const struct command_shape *shape, const struct transport_command *command,
 	struct command_sent *sent);
 void command_done(struct command_sent *sent);

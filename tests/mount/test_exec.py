@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: MIT
+"""Machines of one's own programs: their life, what the programs get, and what becomes of their end."""
+import os
+import re
+import signal
+import time
+import unittest
+
+import harness
+import programs
+import runs
+from harness import alive, read, text, value, wait_for, write
+from programs import ExecTest, events, read_later
+from runs import local_processes
+
+KEEP = "100000"
+
+
+class Life(ExecTest):
+    """From mkdir to rmdir."""
+
+    token = runs.token()
+    pools = {
+        "whole": {
+            "create": "env >env; pwd >pwd; cat >stdin; echo place here; echo 'odd line'; echo Größe x; echo\n"
+                      "printf 'no newline'\n",
+            "run": "exec sh -c \"$1\"\n", "destroy": f"ls >'@/whole.seen'\n", "wait": f"exec sleep {KEEP}\n",
+            "console": "echo up; tr a-z A-Z\n", "ctl__go": "echo gone >>went\n", "env__FLAVOUR": "sour cherry"},
+        "bare": {},
+        "leaves": {
+            "create": f"sleep {token} & (setsid sleep {token} &) ; (sleep 0.2; echo later; exec setsid sleep {token}) &\n"
+                      "trap '' TERM; echo noise >&2\n",
+            "destroy": f"pgrep -f 'sleep {token}' | wc -l >'@/leaves.seen'\n"},
+        "ends": {"create": f"sleep {KEEP} & echo $! >pid\n",
+                 "wait": "tail --pid=$(cat pid) -f /dev/null; echo it fell over >&2; exit 7\n",
+                 "console": "echo up; exec cat\n", "ctl__x": "true\n", "destroy": "true\n"},
+        "slow": {"run": "[ -e \"$POOLFS_DIRECTORY/up\" ] || { echo not yet >&2; exit 9; }; exec sh -c \"$1\"\n"},
+    }
+
+    @classmethod
+    def pool(cls, name, **keys):
+        return super().pool(name, **{key: str(value).replace("@", str(cls.base)) for key, value in keys.items()})
+
+    def test_order_and_environment(self):
+        instance = self.new("whole")
+        home = self.mount.directory_of("whole", "a") / "exec"
+        found = programs.environment(text(home / "env"))
+        self.assertEqual(found.pop("POOLFS_PROGRAM"), "create")
+        self.assertEqual(found.pop("POOLFS_POOL"), "whole")
+        self.assertEqual(found.pop("POOLFS_INSTANCE"), "a")
+        self.assertEqual(found.pop("POOLFS_DIRECTORY"), str(home))
+        self.assertEqual(found.pop("FLAVOUR"), "sour cherry")
+        self.assertEqual(found.pop("LC_ALL"), "C")
+        self.assertLessEqual(set(found), {"PATH", "HOME", "USER", "TMPDIR", "PWD", "OLDPWD", "SHLVL", "_"})
+        self.assertEqual((text(home / "pwd"), text(home / "stdin")), (f"{home}\n", ""))
+        self.assertEqual(os.stat(home).st_mode & 0o777, 0o700)
+        self.assertEqual(value(instance, "place"), "here")
+        self.assertEqual(value(instance, "odd"), "line")
+        self.assertEqual(value(instance, "no"), "newline")
+        self.assertIn("create: Gr", text(instance / "log"))
+        self.assertEqual(text(instance / "ctl"), "stop\ngo\n")
+        write(instance / "ctl", "go\n")
+        wait_for(lambda: value(instance, "verb") == "go done", "end of the verb")
+        self.assertEqual(text(home / "went"), "gone\n")
+        self.assertEqual(self.run_in(instance, "echo $POOLFS_PROGRAM")[0], b"run\n")
+        wait_for(lambda: "console" in self.started("whole"), "start of the console")
+        self.remove(instance)
+        order = self.started("whole")
+        self.assertEqual((order[0], order[-1]), ("create", "destroy"))
+        self.assertEqual(sorted(order), sorted(["create", "wait", "console", "run", "run", "ctl.go", "destroy"]))
+        self.assertIn("went\n", text(self.base / "whole.seen"))
+
+    def test_without_create(self):
+        instance = self.new("bare")
+        self.assertEqual(sorted(set(os.listdir(instance)) & {"console", "crash", "forward", "expose"}), [])
+        self.assertEqual(text(instance / "ctl"), "stop\n")
+        self.remove(instance)
+        self.assertEqual(set(self.started("bare")), {"run"})
+
+    def test_what_create_leaves_is_the_machine(self):
+        instance = self.new("leaves")
+        wait_for(lambda: "later\n" in text(instance / "log"), "what was printed after create")
+        wait_for(lambda: len(local_processes(self.token)) == 3, "its processes")
+        self.assertIn("noise\n", text(instance / "log"))
+        self.remove(instance)
+        self.assertGreaterEqual(int(text(self.base / "leaves.seen")), 3)
+        self.assertEqual(local_processes(self.token), [])
+
+    def test_wait_tells_the_end(self):
+        instance = self.new("ends")
+        os.kill(int(text(self.mount.directory_of("ends", "a") / "exec/pid")), signal.SIGKILL)
+        wait_for(lambda: text(instance / "state") == "stopped\n", "end of the machine")
+        self.assertEqual(text(instance / "error").splitlines()[0], "wait ended with status 7: it fell over")
+        self.assertEqual(self.refused(instance / "ctl", "x"), "EHOSTDOWN")
+        self.remove(instance)
+
+    refused = runs.RunTools.refused
+
+    def test_ready_when_run_works(self):
+        instance = self.new("slow", ready=False)
+        wait_for(lambda: len(self.started("slow")) > 2, "attempts")
+        self.assertEqual(text(instance / "state"), "booting\n")
+        self.assertIn("not yet", text(instance / "log"))
+        (self.mount.directory_of("slow", "a") / "exec/up").touch()
+        harness.booted(instance)
+
+    def test_killed_shim(self):
+        self.new("leaves")
+        os.kill(self.mount.shim_pid("leaves", "a"), signal.SIGKILL)
+        wait_for(lambda: not local_processes(self.token), "end of what create left")
+
+    def test_killed_keeper_is_the_end_and_destroy_is_run(self):
+        instance = self.new("ends")
+        shim = self.mount.shim_pid("ends", "a")
+        for pid in harness.processes_with("poolfs-programs"):
+            if runs.parent(pid) == shim and programs.cmdline(pid).split()[1:] == []:
+                os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: text(instance / "state") == "stopped\n", "end of the machine")
+        self.assertIn("has gone", text(instance / "error"))
+        os.kill(int(text(self.mount.directory_of("ends", "a") / "exec/pid")), signal.SIGKILL)
+        instance.rmdir()
+        wait_for(lambda: "destroy" in self.started("ends"), "destroy")
+
+
+class Failures(ExecTest):
+    """Each step can go wrong."""
+
+    boot = "2"
+    pools = {
+        "creates": {"create": "echo first >&2; echo 'the disk is full' >&2; exit 3\n", "destroy": "true\n"},
+        "killed": {"create": "kill -9 $$\n", "destroy": "true\n"},
+        "hangs": {"create": f"trap '' TERM; setsid sleep @ & sleep {KEEP}.1\n", "destroy": "true\n",
+                  "boot_timeout": boot},
+        "floods": {"create": "yes aaaaaaaaaaaaaaa | head -c 3000000; yes b | head -c 3000000 >&2\n"
+                             "yes c | head -c 3000000 >&2; head -c 100000 /dev/zero; seq 300 | sed 's/.*/key& v/'\n"},
+        "vanishes": {"run": "sh -c\n", "boot_timeout": boot},
+        "never": {"run": "echo 'no such guest' >&2; exit 5\n", "boot_timeout": boot},
+        "sticks": {"create": "true\n", "destroy": "echo 'still busy' >&2; exit 4\n"},
+        "clings": {"create": "true\n", "destroy": f"trap '' TERM; sleep {KEEP}.2 & sleep {KEEP}.3\n", "destroy_timeout": "1"},
+        "mute": {"address": "true\n"},
+        "rubbish": {"address": "printf 'one two\\n\\033[31mthree\\n'\n"},
+        "option": {"address": "echo -oProxyCommand=x\n"},
+        "nul": {"address": "printf 'ho\\0st'\n"},
+        "long": {"address": "yes | head -c 100000000\n"},
+        "lost": {"address": "exit 127\n"},
+        "unborn": {"address": "echo no lease >&2; exit 1\n", "boot_timeout": boot},
+    }
+    token = runs.token()
+
+    @classmethod
+    def pool(cls, name, **keys):
+        return super().pool(name, **{key: str(value).replace("@", cls.token) for key, value in keys.items()})
+
+    def fails(self, pool):
+        return self.failed(self.new(pool, ready=False))
+
+    def test_create_fails(self):
+        error = self.fails("creates")
+        self.assertEqual(error, "the machine did not start: create ended with status 3: the disk is full\n")
+        wait_for(lambda: self.started("creates") == ["create", "destroy"], "destroy, though there is no rmdir")
+        self.assertIn("first\n", text(self.mount.path / "creates/a/log"))
+        self.remove(self.mount.path / "creates/a")
+        self.assertEqual(self.started("creates"), ["create", "destroy"])
+
+    def test_create_is_killed(self):
+        self.assertIn("create was ended by signal 9 (Killed)", self.fails("killed"))
+
+    def test_create_hangs(self):
+        error = self.fails("hangs")
+        self.assertIn("within boot_timeout: create had not ended", error)
+        wait_for(lambda: self.started("hangs") == ["create", "destroy"], "destroy")
+        self.assertEqual(local_processes(self.token) + local_processes(f"{KEEP}.1"), [])
+
+    def test_create_floods(self):
+        instance = self.new("floods")
+        log = read(instance / "log")
+        self.assertLess(len(log), 2 << 20)
+        self.assertLess(len(text(instance / "status")), 8192)
+
+    def test_run_is_missing(self):
+        self.base.joinpath("vanishes.run").unlink()
+        error = self.fails("vanishes")
+        self.assertIn("within 2 s (boot_timeout)", error)
+        self.assertRegex(error, "the first command, true, ended with status 127: .*vanishes.run: No such file")
+
+    def test_run_never_works(self):
+        self.assertIn("true, ended with status 5: no such guest", self.fails("never"))
+
+    def test_destroy_fails(self):
+        self.remove(self.new("sticks"))
+        found = wait_for(lambda: events(self.mount, "sticks/a destroy failed"), "an event")
+        self.assertIn("destroy ended with status 4: still busy", found[0])
+
+    def test_destroy_hangs(self):
+        instance = self.new("clings")
+        before = time.monotonic()
+        self.remove(instance)
+        self.assertGreaterEqual(time.monotonic() - before, 1)
+        self.assertIn("destroy took more than 1 s (destroy_timeout)", events(self.mount, "clings/a destroy failed")[0])
+        self.assertEqual(local_processes(f"{KEEP}.2") + local_processes(f"{KEEP}.3"), [])
+
+    def test_address_says_nothing_of_use(self):
+        for pool, words in {"mute": "address printed nothing", "option": '"-oProxyCommand=x": it has',
+                            "rubbish": r'more than one word.*not "one two\\n\\x1b\[31mthree"',
+                            "nul": "more than one word", "long": "more than one word",
+                            "lost": "address ended with status 127"}.items():
+            with self.subTest(pool):
+                error = self.fails(pool)
+                self.assertRegex(error, words)
+                self.assertNotIn("\033", error)
+
+    def test_address_is_asked_again(self):
+        self.assertIn("within boot_timeout: address ended with status 1: no lease", self.fails("unborn"))
+        self.assertGreater(self.started("unborn").count("address"), 1)
+
+
+class Cancelled(ExecTest):
+    """rmdir ends whatever is under way, and all that it started."""
+
+    hang = "(setsid sleep @ &); trap '' TERM; sleep @ & wait; wait; wait\n"
+    token = runs.token()
+    pools = {
+        "create": {"create": hang, "destroy": "true\n"},
+        "address": {"create": "true\n", "address": hang, "destroy": "true\n"},
+        "again": {"address": "exit 1\n"},
+        "probe": {"create": "true\n", "run": hang, "destroy": "true\n"},
+        "verb": {"create": "true\n", "ctl__go": hang, "destroy": "true\n"},
+        "console": {"console": hang},
+        "wait": {"wait": hang},
+        "runs": {"create": "true\n", "destroy": "true\n"},
+    }
+
+    @classmethod
+    def pool(cls, name, **keys):
+        return super().pool(name, **{key: str(value).replace("@", cls.token) for key, value in keys.items()})
+
+    def begin(self, pool, program, ready=True):
+        """An instance whose program of that name hangs."""
+        instance = self.new(pool, ready=ready)
+        if program == "ctl.go":
+            write(instance / "ctl", "go")
+        if program:
+            wait_for(lambda: program in self.started(pool), "start of the program")
+            wait_for(lambda: len(local_processes(self.token)) >= 2, "what it starts")
+        return instance
+
+    def ends(self, instance, *order):
+        self.remove(instance)
+        self.assertEqual(local_processes(self.token), [])
+        self.assertEqual(self.started(instance.parent.name), list(order))
+
+    def test_create(self):
+        self.ends(self.begin("create", "create", ready=False), "create", "destroy")
+
+    def test_address(self):
+        self.ends(self.begin("address", "address", ready=False), "create", "address", "destroy")
+
+    def test_between_attempts(self):
+        instance = self.begin("again", None, ready=False)
+        wait_for(lambda: self.started("again"), "an attempt")
+        self.remove(instance)
+
+    def test_probe(self):
+        self.ends(self.begin("probe", "run", ready=False), "create", "run", "destroy")
+
+    def test_verb(self):
+        self.ends(self.begin("verb", "ctl.go"), "create", "run", "ctl.go", "destroy")
+
+    def test_wait(self):
+        self.ends(self.begin("wait", "wait"), *self.started("wait"))
+
+    def test_console(self):
+        self.ends(self.begin("console", "console"), *self.started("console"))
+
+    def test_at_once(self):
+        for pool in ("create", "runs"):
+            (self.mount.path / pool / "x").mkdir()
+            (self.mount.path / pool / "x").rmdir()
+        wait_for(lambda: not [pid for pid in harness.processes_with(self.mount.work)], "end of all")
+
+    def test_runs(self):
+        instance = self.new("runs")
+        run = instance / "runs/r"
+        run.mkdir()
+        write(run / "cmd", self.hang.replace("@", self.token))
+        wait_for(lambda: len(local_processes(self.token)) >= 2, "its processes")
+        self.ends(instance, "create", "run", "run", "destroy")
+
+
+class Verbs(ExecTest):
+    """Words of ctl."""
+
+    pools = {"a": {"ctl__good": "echo $POOLFS_PROGRAM; echo fine >&2\n", "ctl__bad": "echo broken >&2; exit 2\n"}}
+    refused = runs.RunTools.refused
+
+    def test_verbs(self):
+        instance = self.new("a")
+        self.assertEqual(text(instance / "ctl"), "stop\ngood\nbad\n")
+        write(instance / "ctl", "good")
+        wait_for(lambda: value(instance, "verb") == "good done", "end of the verb")
+        self.assertIn("ctl.good\n", text(instance / "log"))
+        self.assertIn("fine\n", text(instance / "log"))
+        write(instance / "ctl", "bad\n")
+        wait_for(lambda: value(instance, "verb") == "bad failed: ctl.bad ended with status 2: broken", "failure")
+        for wrong in ("goo", "good x", "ctl.good", "good\nbad"):
+            self.assertEqual(self.refused(instance / "ctl", wrong), "EINVAL", wrong)
+        self.assertEqual(text(instance / "state"), "ready\n")
+
+
+class Console(ExecTest):
+    """The console's program."""
+
+    pools = {"a": {"console": "echo complaint >&2; stty -a | grep -o -- '-echo '; read line; echo \"got $line\"\n"}}
+
+    def test_console(self):
+        instance = self.new("a")
+        wait_for(lambda: b"-echo" in read(instance / "console"), "a raw terminal")
+        write(instance / "console", "hello\n")
+        wait_for(lambda: b"got hello\n" in read(instance / "console"), "an answer")
+        # It has ended: it is started again.
+        wait_for(lambda: self.started("a").count("console") > 1, "another start")
+        self.assertIn("complaint\n", text(instance / "log"))
+        self.assertEqual(text(instance / "state"), "ready\n")
+
+
+class Configurations(unittest.TestCase):
+    """What --check says."""
+
+    def check(self, *lines):
+        mount = harness.Mount("[pool a]\ntype = exec\n" + "\n".join(lines) + "\n", start=False)
+        self.addCleanup(mount.abandon)
+        done = harness.subprocess.run([harness.POOLFS, "--check", mount.config], capture_output=True,
+                                      text=True, timeout=harness.PATIENCE)
+        return re.sub(r".*poolfs\.ini:\d+: ", "", done.stderr)
+
+    def test_check(self):
+        for lines, words in {
+                (): "run: missing: write",
+                ("run = sh -c", "address = true"): "run: there is an address already",
+                ("run = /no/such",): "/no/such: No such file",
+                ("run = no-such-program x",): "no-such-program is not found in PATH",
+                ("run = /etc/passwd",): "/etc/passwd is no program that can be run",
+                ("run = ''",): "empty: write a program",
+                ("run = true", "destroy = true"): "without create nothing",
+                ("run = true", "env.2 = x"): "env.2: a variable's name",
+                ("run = true", "env.POOLFS_POOL = x"): "are set by poolfs",
+                ("run = true", "ctl.stop = true"): "stop",
+                ("run = true", "ctl.a b = true"): '"a b" cannot be a verb',
+                ("run = true", "ctl.x = no-such-program"): "not found in PATH",
+                ("run = true", "ctl.x = true", "ctl.x = false"): "set before",
+                ("run = true", "ctl. = true"): "there is no such key",
+                ("run = true", "destroy_timeout = 0"): "too small"}.items():
+            with self.subTest(lines):
+                self.assertIn(words, self.check(*lines))
+        self.assertEqual(self.check("run = sh -c", "ctl.x = true", "env.X = y"), "")
+
+
+if __name__ == "__main__":
+    harness.main()
