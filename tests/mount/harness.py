@@ -387,6 +387,9 @@ def clean_up(number, frame):
 def main():
     """Runs the tests of the calling program; exit status 77 when every one of them was skipped."""
     signal.signal(signal.SIGTERM, clean_up)
+    # Ignored, for all that is started here, where a shell has the tests in its background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     program = unittest.main(module="__main__", exit=False, verbosity=2)
     result = program.result
     if result.testsRun == len(result.skipped) or (not result.testsRun and result.skipped):

@@ -21,14 +21,21 @@ LOST = (errno.EHOSTDOWN, errno.EIO, errno.ETIMEDOUT)
 class Losses(guestfiles.LoggedServer, guestfiles.FilesTest):
     """The connection's processes of a real server are killed."""
 
-    def looks(self, count=1):
-        """Awaits that the open files were looked at, some time after they were used."""
-        seen = []
+    def looks(self, handles):
+        """Awaits that open handles (their number by their file's name) were looked at, after the last change."""
+        looked = {name: set() for name in handles}
 
         def enough():
-            seen.extend(line for line in self.asked().splitlines() if ": fstat " in line)
-            return len(seen) >= count
-        wait_for(enough, "look at an open file", 10)
+            for line in self.asked().splitlines():
+                for name, seen in looked.items():
+                    if f'/{name}"' not in line:
+                        continue
+                    if ": write " in line or "set " in line:
+                        seen.clear()
+                    elif ": fstat " in line:
+                        seen.add(line.rpartition("(handle ")[2])
+            return all(len(looked[name]) >= number for name, number in handles.items())
+        wait_for(enough, f"looks at {handles}", 20)
 
     def cut(self):
         """Ends the connection."""
@@ -52,7 +59,6 @@ class Losses(guestfiles.LoggedServer, guestfiles.FilesTest):
     def fresh(self, name, flags, data=b"0123456789"):
         """An open file that was not used lately."""
         write(self.here / name, data)
-        self.asked()
         return self.open(name, flags)
 
     def test_open_files_go_on(self):
@@ -65,7 +71,7 @@ class Losses(guestfiles.LoggedServer, guestfiles.FilesTest):
         os.pwrite(writer, b"two", 2)
         os.write(appender, b"+")
         os.pwrite(renamed, b"r", 0)
-        self.looks(4)
+        self.looks({"x": 2, "y": 1, "z": 1})
         self.kill()
         self.assertEqual(os.read(reader, 4), b"two5")
         os.pwrite(writer, b"SIX", 6)
@@ -81,7 +87,7 @@ class Losses(guestfiles.LoggedServer, guestfiles.FilesTest):
         self.assertEqual(self.both("y"), b"0123456789+-")
         self.assertEqual(self.both("d/z"), b"rR23456789")
         # And once more.
-        self.looks(4)
+        self.looks({"x": 2})
         self.kill()
         self.assertEqual(os.pread(reader, 3, 0), b"01t")
         os.pwrite(writer, b"again", 0)
@@ -92,7 +98,7 @@ class Losses(guestfiles.LoggedServer, guestfiles.FilesTest):
         fd = self.fresh("x", os.O_RDWR)
         os.write(fd, b"synced")
         os.fsync(fd)
-        self.looks()
+        self.looks({"x": 1})
         self.kill()
         os.fsync(fd)
         os.pwrite(fd, b"more", 6)
@@ -192,7 +198,7 @@ class Losses(guestfiles.LoggedServer, guestfiles.FilesTest):
             area[0:5] = b"first"
             area.flush()
             os.fsync(fd)
-            self.looks()
+            self.looks({"x": 1})
             self.kill()
             area[50000:50006] = b"second"
             area.flush()

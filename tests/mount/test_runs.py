@@ -316,7 +316,7 @@ class Readers(harness.SshTest):
                 with self.subTest(signal=number, path=path.name):
                     child = self.waiting(path)
                     child.send_signal(number)
-                    self.assertEqual(child.wait(5), -number)
+                    self.assertEqual(child.wait(harness.PATIENCE), -number)
 
     def test_stop_and_continue(self):
         instance = self.new("host")
