@@ -86,6 +86,24 @@ def qemu(_base):
             }, []
 
 
+def programs(base):
+    """Machines of scripts: directories of this host."""
+    def pool(create="mkdir home", run="exec sh -c \"$1\"", wait="exec sleep 1000000", destroy="rm -r home", **keys):
+        lines = [f"[pool {POOL}]", "type = exec", "files = ~/home", "ctl.rest = true", "console = sh -i"]
+        for key, script in {"create": create, "run": run, "wait": wait, "destroy": destroy}.items():
+            path = base / f"{key}.{len(list(base.iterdir()))}"
+            path.write_text(f"#!/bin/sh\ncd \"$POOLFS_DIRECTORY\"\n{script}\n")
+            path.chmod(0o755)
+            lines.append(f"{key} = {path}")
+        return "\n".join([*lines, *(f"{key} = {value}" for key, value in keys.items())]) + "\n"
+    return {"": pool(count=5),
+            "create": pool(create="echo no room >&2; exit 3"),
+            "never-ready": pool(run="exit 1", boot_timeout=3),
+            "ends": pool(wait="exit 0"),
+            "destroy": pool(destroy="trap '' TERM; sleep 1000", destroy_timeout=1)
+            }, ["--console", "echo $((6*7))-=42-"]
+
+
 def run(kind, base):
     """Writes the configurations and runs the suite."""
     pools, more = kind(base)
