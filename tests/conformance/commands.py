@@ -91,6 +91,7 @@ class Given(Commands):
                          b"2|it's \"x\" $HOME `y` \\ ;||\n")
 
     def test_directory(self):
+        self.need("files")
         instance = self.instance
         name = "dir with 'quotes'"
         (instance / "files" / name).mkdir()
