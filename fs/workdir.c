@@ -21,6 +21,7 @@
 #include "backends/base/log.h"
 #include "backends/base/memory.h"
 #include "backends/protocol/protocol.h"
+#include "fs/mounts.h"
 
 #define SOCKET_NAME "shim.sock"
 /* What an earlier daemon left gets so long to end before it is killed. */
@@ -158,12 +159,18 @@ static int remove_one(const char *path, const struct stat *stat, int type, struc
 	return 0;
 }
 
-/* Removes a directory tree; links in it are removed, not followed. */
+/* Removes a directory tree; links in it are removed, not followed. What programs have mounted there, it may
+ * be from the same filesystem, is not in it. */
 void workdir_remove(const char *path, uint32_t id)
 {
-	char *name = memory_format("%s/%u", path, id);
+	char *name = memory_format("%s/%u", path, id), where[512];
+	int result = mounts_detach(name, where, sizeof(where));
 
-	nftw(name, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+	if (result < 0)
+		log_warning("", "%s is left, with what is mounted in it: %s: %s", name, where,
+			strerror(-result));
+	else
+		nftw(name, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 	free(name);
 }
 

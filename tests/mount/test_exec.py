@@ -34,6 +34,8 @@ class Life(ExecTest):
         "ends": {"create": f"sleep {KEEP} & echo $! >pid\n",
                  "wait": "tail --pid=$(cat pid) -f /dev/null; echo it fell over >&2; exit 7\n",
                  "console": "echo up; exec cat\n", "ctl__x": "true\n", "destroy": "true\n"},
+        "mounts": {"create": "mkdir -p outer && mount -t tmpfs x outer && mkdir 'outer/a b' && "
+                             "mount --bind '@/precious' 'outer/a b' && mkdir same && mount --bind '@/precious' same\n"},
         "slow": {"run": "[ -e \"$POOLFS_DIRECTORY/up\" ] || { echo not yet >&2; exit 9; }; exec sh -c \"$1\"\n"},
     }
 
@@ -95,6 +97,22 @@ class Life(ExecTest):
         self.remove(instance)
 
     refused = runs.RunTools.refused
+
+    def test_what_is_mounted_is_not_removed(self):
+        if os.getuid() != 0:
+            self.skipTest("only root may mount")
+        precious = self.base / "precious"
+        precious.mkdir()
+        (precious / "file").write_text("x")
+        path = self.new("mounts", ready=False)
+        try:
+            read(path / "ready")
+        except OSError:
+            self.skipTest("no mounts here: " + text(path / "error"))
+        self.remove(path)
+        self.assertEqual(text(precious / "file"), "x")
+        self.assertNotIn(str(precious), text("/proc/self/mountinfo"))
+        self.assertNotIn(str(self.mount.work), text("/proc/self/mountinfo"))
 
     def test_ready_when_run_works(self):
         instance = self.new("slow", ready=False)
