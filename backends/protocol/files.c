@@ -157,3 +157,17 @@ void files_entry_append(struct text *page, const struct file_attr *attr,
 	text_append(page, name, name_size);
 	text_append(page, padding, entry_size(name_size) - sizeof(entry) - name_size);
 }
+
+/* The part of a listing that fits into one answer. */
+size_t files_page_size(const void *data, size_t size)
+{
+	const struct file_entry *entry;
+	const char *name;
+	size_t position = 0, last = 0;
+
+	if (size <= FILES_DATA_MAX)
+		return size;
+	while (files_entry_next(data, size, &position, &entry, &name) > 0 && position <= FILES_DATA_MAX)
+		last = position;
+	return last;
+}

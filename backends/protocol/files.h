@@ -128,6 +128,9 @@ int files_path_valid(const char *path, size_t size);
 int files_entry_next(const void *data, size_t size, size_t *position,
 	const struct file_entry **entry, const char **name);
 
+/* How much of these entries, in whole ones, fits into one page. */
+size_t files_page_size(const void *data, size_t size);
+
 struct text;
 /* Appends one entry to a page. */
 void files_entry_append(struct text *page, const struct file_attr *attr,

@@ -114,12 +114,23 @@ static int make_paths(struct job *job)
 	return 0;
 }
 
+/* Gives a job that has not been started to those who can do without SFTP. */
+static void give_away(struct job *job)
+{
+	struct file_call call = { &job->request, job->path, job->path2, job->bytes };
+
+	shellfiles_add(job->files->instead, job->key, &call, job->done, job->data);
+	job_free(job);
+}
+
 /* Starts a job now; its failure is told on the next turn. */
 static void start(struct job *job)
 {
 	struct files *files = job->files;
 	int error = -EOPNOTSUPP;
 
+	if (files->sftp->missing && files->instead)
+		return give_away(job);
 	if (files->sftp->state == SFTP_READY) {
 		move(job, &files->running);
 		error = make_paths(job);

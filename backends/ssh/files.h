@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "backends/shellfiles/shellfiles.h"
 #include "backends/ssh/sftp.h"
 #include "backends/transport.h"
 
@@ -50,6 +51,7 @@ struct files {
 	uint64_t dropped, cut;		/* entries left out; directories that were too long */
 	char *spare;			/* FILES_DATA_MAX bytes for a large read, when not in use */
 	bool connected;			/* else every request fails */
+	struct shellfiles *instead;	/* gets the requests where there is no SFTP server; NULL: they fail */
 };
 
 void files_init(struct files *files, struct session *session, struct sftp *sftp);

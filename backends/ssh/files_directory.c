@@ -16,7 +16,7 @@
 #include "backends/base/memory.h"
 #include "backends/ssh/errors.h"
 #include "backends/ssh/job.h"
-#include "backends/ssh/names.h"
+#include "backends/base/names.h"
 
 #define BATCH_FIRST 2u
 #define BATCH_MOST  32u
@@ -86,21 +86,6 @@ static void read_ahead(struct listing *listing)
 	ask_batch(listing, listing->handle->name, listing->handle->size);
 }
 
-/* The part of the entries, in whole ones, that fits into one answer. */
-static size_t page_size(const struct text *entries)
-{
-	const struct file_entry *entry;
-	const char *name;
-	size_t position = 0, last = 0;
-
-	if (entries->size <= FILES_DATA_MAX)
-		return entries->size;
-	while (files_entry_next(entries->data, entries->size, &position, &entry, &name) > 0 &&
-		position <= FILES_DATA_MAX)
-		last = position;
-	return last;
-}
-
 /* Whether the entries that came are too few for an answer: a directory that is not large is wanted
  * in one piece by an OPENDIR. */
 static bool too_few(const struct listing *listing)
@@ -160,7 +145,7 @@ static void serve(struct listing *listing)
 	}
 	if (too_few(listing))
 		return read_ahead(listing);
-	size_t size = page_size(&page);
+	size_t size = files_page_size(page.data, page.size);
 	int error = size ? 0 : listing->error;
 
 	listing->job = NULL;

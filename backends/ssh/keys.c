@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+static const char *const carriers[] = { "auto", "sftp", "shell", NULL };
+
 const struct poolfs_key poolfs_ssh_keys[] = {
 	{ .name = "ssh_user",
 	  .type = POOLFS_STRING,
@@ -30,6 +32,12 @@ const struct poolfs_key poolfs_ssh_keys[] = {
 	  .max = 3600000,
 	  .help = "A silent connection is asked for a sign of life this often; after two silent "
 		  "intervals it counts as lost." },
+	{ .name = "files_by",
+	  .type = POOLFS_CHOICE,
+	  .choices = carriers,
+	  .fallback = "auto",
+	  .help = "What carries files/: the SFTP server of the machine, commands of a shell there, which is "
+		  "slower, or (auto) these where there is no such server." },
 	{ 0 }
 };
 

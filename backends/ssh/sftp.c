@@ -237,6 +237,22 @@ static void take_version(struct sftp *sftp, struct packet *body)
 	enter(sftp, SFTP_ROOT);
 }
 
+/* There is no server: its channel is of no use. */
+static void be_missing(struct sftp *sftp)
+{
+	channels_close(sftp->channels, sftp->channel);
+	sftp->channel = NULL;
+	session_log(sftp->session, "the machine has no SFTP server");
+	sftp_refuse(sftp);
+}
+
+/* It is not to be used. */
+void sftp_refuse(struct sftp *sftp)
+{
+	sftp->missing = true;
+	enter(sftp, SFTP_ABSENT);
+}
+
 /* Takes the channel and asks for the subsystem. */
 static bool turn_subsystem(struct sftp *sftp)
 {
@@ -255,8 +271,7 @@ static bool turn_subsystem(struct sftp *sftp)
 		"subsystem", 9, "sftp", 4));
 
 	if (result == -EIO) {
-		session_log(sftp->session, "the machine has no SFTP server: files/ does not work");
-		enter(sftp, SFTP_ABSENT);
+		be_missing(sftp);
 		return true;
 	}
 	if (result < 0)
@@ -276,7 +291,7 @@ static bool send_more(struct sftp *sftp)
 		int result = session_result(sftp->session, libssh2_channel_write(sftp->channel,
 			sftp->out.data + sftp->sent, sftp->out.size - sftp->sent));
 
-		if (result == -EIO)
+		if (result == -EIO && sftp->state != SFTP_VERSION)
 			session_lose(sftp->session, false, "the machine's SFTP server ended");
 		if (result <= 0)
 			break;
@@ -364,9 +379,14 @@ static bool receive_more(struct sftp *sftp)
 		take_packets(sftp);
 		moved = true;
 	}
-	if (!sftp->session->lost && libssh2_channel_eof(sftp->channel))
+	if (sftp->session->lost || !libssh2_channel_eof(sftp->channel))
+		return moved;
+	/* A server that has the subsystem, but not its program, starts it all the same. */
+	if (sftp->state == SFTP_VERSION)
+		be_missing(sftp);
+	else
 		session_lose(sftp->session, false, "the machine's SFTP server ended");
-	return moved;
+	return true;
 }
 
 /* Does what can be done now. */
@@ -382,7 +402,7 @@ bool sftp_turn(struct sftp *sftp)
 	if (!sftp->session->lost)
 		moved |= receive_more(sftp);
 	/* What the answers led to goes out in the same turn. */
-	if (!sftp->session->lost && sftp->out.size > sftp->sent)
+	if (sftp->channel && !sftp->session->lost && sftp->out.size > sftp->sent)
 		moved |= send_more(sftp);
 	return moved;
 }

@@ -44,7 +44,7 @@ enum sftp_state {
 	SFTP_VERSION,
 	SFTP_ROOT,
 	SFTP_READY,
-	SFTP_ABSENT,	/* the machine has no SFTP: file requests fail, commands work */
+	SFTP_ABSENT,	/* not to be had: commands work */
 };
 
 struct sftp {
@@ -52,6 +52,7 @@ struct sftp {
 	struct channels *channels;
 	const char *directory;		/* the root as configured; NULL: the login's home */
 	enum sftp_state state;
+	bool missing;			/* the machine has no SFTP server: that is why it is ABSENT */
 	LIBSSH2_CHANNEL *channel;
 	unsigned extensions;
 	uint32_t read_size, write_size;	/* of one request, at most */
@@ -75,6 +76,8 @@ struct sftp {
 /* Both callbacks' data and directory stay the caller's. */
 void sftp_init(struct sftp *sftp, struct session *session, struct channels *channels,
 	const char *directory);
+/* The machine's server is not to be used: as if there were none. */
+void sftp_refuse(struct sftp *sftp);
 /* Forgets all requests, without calls. */
 void sftp_done(struct sftp *sftp);
 /* Sends and receives; true when anything moved. */

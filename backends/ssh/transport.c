@@ -14,6 +14,7 @@
 #include <uv.h>
 
 #include "backends/base/memory.h"
+#include "backends/shellfiles/shellfiles.h"
 #include "backends/ssh/connection.h"
 #include "backends/ssh/control.h"
 #include "backends/ssh/files.h"
@@ -49,6 +50,8 @@ struct transport {
 	struct control control;
 	struct sftp sftp;
 	struct files files;
+	struct shellfiles *shell;	/* files/ without SFTP; NULL: not to be used */
+	bool by_shell;			/* only so */
 	struct forwards forwards;
 };
 
@@ -90,7 +93,12 @@ static void go_up(struct transport *transport)
 {
 	login_enter(&transport->main.login, LOGIN_DONE);
 	transport->state = STATE_UP;
-	transport->main.channels.want_files = CHANNELS_WANTED;
+	if (transport->shell)
+		shellfiles_begin(transport->shell);
+	if (transport->by_shell)
+		sftp_refuse(&transport->sftp);
+	else
+		transport->main.channels.want_files = CHANNELS_WANTED;
 	lanes_begin(&transport->lanes);
 	transport->main.asked = uv_now(transport->loop);
 	transport->events->up(transport->data);
@@ -127,6 +135,8 @@ static void end(struct transport *transport)
 	transport->ending = true;
 	uv_timer_stop(&transport->clock);
 	uv_timer_stop(&transport->retry);
+	if (transport->shell)
+		shellfiles_lose(transport->shell, session->error);
 	lanes_lose(&transport->lanes);
 	exec_lose(&transport->main.exec);
 	control_lose(&transport->control);
@@ -323,6 +333,9 @@ static void sftp_ready(void *data)
 	files_ready(&transport->files);
 }
 
+/* What the work by shell commands tells. */
+static const struct shellfiles_events shell_events = { .log = pass_log, .status = pass_status };
+
 /* Copies the settings. */
 static int read_values(struct transport *transport, const struct poolfs_values *values,
 	struct poolfs_err *err)
@@ -359,6 +372,7 @@ static void init_parts(struct transport *transport)
 	transport->sftp.ready = sftp_ready;
 	transport->sftp.data = transport;
 	files_init(&transport->files, session, &transport->sftp);
+	transport->files.instead = transport->shell;
 	control_init(&transport->control, session, &transport->main.channels);
 	transport->main.exec.control = &transport->control;
 	transport->main.exec.directory = transport->directory;
@@ -385,6 +399,10 @@ static int transport_new(struct uv_loop_s *loop, const struct poolfs_values *val
 	transport->loop = loop;
 	transport->events = events;
 	transport->data = data;
+	const char *by = poolfs_string(values, "files_by");
+	transport->by_shell = by && !strcmp(by, "shell");
+	if (!by || strcmp(by, "sftp") != 0)
+		transport->shell = shellfiles_new(loop, &ssh_transport, transport, &shell_events, transport);
 	transport->open_handles = 3;
 	uv_idle_init(loop, &transport->turn);
 	uv_timer_init(loop, &transport->clock);
@@ -404,6 +422,8 @@ static void transport_free(struct transport *transport)
 		return;
 	transport->freed = true;
 	transport->main.session.muted = true;
+	shellfiles_free(transport->shell);
+	transport->files.instead = transport->shell = NULL;
 	lanes_mute(&transport->lanes);
 	session_lose(&transport->main.session, false, "freed");
 	if (!transport->busy)
@@ -428,6 +448,8 @@ static void transport_file(struct transport *transport, uint64_t key, const stru
 static void transport_file_cancel(struct transport *transport, uint64_t key)
 {
 	files_cancel(&transport->files, key);
+	if (transport->shell)
+		shellfiles_cancel(transport->shell, key);
 }
 
 /* .forward_listen */

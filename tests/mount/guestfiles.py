@@ -6,6 +6,7 @@ its own, seen from both sides: `here` through the mount, `there` on the server.
 import contextlib
 import os
 import pathlib
+import shutil
 import socket
 import tempfile
 import threading
@@ -135,3 +136,32 @@ class LoggedServer:
     def asked(self):
         """What the server has written down since the last time."""
         return self.requests.read().decode(errors="replace")
+
+
+class ByShell:
+    """For a FilesTest: a server without SFTP, so that shell commands carry files/."""
+
+    shell = "dash"
+    # Commands that are not this host's own but busybox'.
+    busybox = ()
+
+    @classmethod
+    def configure(cls):
+        found = shutil.which(cls.shell)
+        if not found or (cls.busybox and not shutil.which("busybox")):
+            raise unittest.SkipTest(f"no {cls.shell}, or no busybox")
+        tools = tempfile.mkdtemp(prefix="poolfs-tools.")
+        cls.addClassCleanup(shutil.rmtree, tools)
+        os.symlink(found, tools + "/sh")
+        for name in cls.busybox:
+            os.symlink(shutil.which("busybox"), f"{tools}/{name}")
+        os.environ["SSHD_SFTP"] = "none"
+        cls.sshd_config = (*cls.sshd_config, f"SetEnv SHLVL=2 PATH={tools}:{os.environ['PATH']}")
+        try:
+            return super().configure()
+        finally:
+            del os.environ["SSHD_SFTP"]
+
+    def test_it_is_the_shell(self):
+        self.assertIn(self.here, self.instance.joinpath("files").iterdir())
+        self.assertEqual(harness.value(self.instance, "files_by"), "shell")

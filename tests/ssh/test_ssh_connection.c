@@ -322,24 +322,31 @@ static void test_early(void **state)
 	fixture_close(&fixture);
 }
 
-/* A machine without SFTP runs commands all the same. */
-static void test_no_files(void **state)
+/* A machine without SFTP runs commands all the same, and by them has files, unless that is not wanted. */
+static void without_sftp(const char *by, int expected)
 {
+	const char *keys[] = { "files_by", by, NULL };
 	struct fixture fixture;
 	struct file_request request = { .op = FILE_GETATTR };
 	struct result result = { 0 };
 	struct answer answer;
 
 	setenv("SSHD_SFTP", "none", 1);
-	fixture_start(&fixture, NULL, NULL);
+	fixture_start(&fixture, NULL, keys);
 	unsetenv("SSHD_SFTP");
 	connect_to(&fixture, NULL);
-	assert_int_equal(ask(&fixture, &request, "", NULL, NULL, &answer), -EOPNOTSUPP);
+	assert_int_equal(ask(&fixture, &request, "", NULL, NULL, &answer), expected);
 	answer_done(&answer);
 	run(&fixture, "echo x", &result);
 	assert_string_equal(result.out.data, "x\n");
 	result_done(&result);
 	fixture_close(&fixture);
+}
+
+static void test_no_files(void **state)
+{
+	without_sftp("auto", 0);
+	without_sftp("sftp", -EOPNOTSUPP);
 }
 
 /* What speaks in place of the SFTP server is found out. */

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <cmocka.h>
 
-#include "backends/ssh/names.h"
+#include "backends/base/names.h"
 
 /* Adds a name of that number. */
 static bool add(struct names *names, size_t *total, unsigned i)

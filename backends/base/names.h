@@ -4,8 +4,8 @@
  * once. Kept are numbers made of the names, of NAMES_MAX names of all listings together at most;
  * beyond that every name counts as new.
  */
-#ifndef SSH_NAMES_H
-#define SSH_NAMES_H
+#ifndef BASE_NAMES_H
+#define BASE_NAMES_H
 
 #include <stdbool.h>
 #include <stddef.h>

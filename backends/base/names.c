@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "backends/ssh/names.h"
+#include "backends/base/names.h"
 
 #include <stdlib.h>
 

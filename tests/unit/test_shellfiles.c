@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: MIT */
+/* File requests by shell commands: by the shells and tools of this host, and by some that lie. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "backends/base/memory.h"
+#include "backends/base/text.h"
+#include "backends/shellfiles/shellfiles.h"
+#include "tests/unit/local.h"
+
+#define PATIENCE_MS 60000
+
+/* A shell and its tools. */
+struct machine {
+	const char *shell[3];
+	const char *tools;	/* those that there are, all of them busybox; NULL: this host's */
+	const char *prepare;	/* what else is done in their directory */
+	bool by_ls;		/* attributes come from ls */
+};
+
+struct answer {
+	struct file_reply reply;
+	struct text data;
+	bool done;
+};
+
+struct fixture {
+	uv_loop_t loop;
+	struct transport transport;
+	struct shellfiles *files;
+	char directory[64], tools[64], path[128];
+	struct text log, status;
+	uint64_t key;
+};
+
+static void add_log(void *data, const char *message)
+{
+	text_printf(&((struct fixture *)data)->log, "%s\n", message);
+}
+
+static void add_status(void *data, const char *key, const char *value)
+{
+	text_printf(&((struct fixture *)data)->status, "%s %s\n", key, value);
+}
+
+static const struct shellfiles_events events = { .log = add_log, .status = add_status };
+
+static void command(const char *format, ...)
+{
+	char line[8192];
+	va_list list;
+
+	va_start(list, format);
+	vsnprintf(line, sizeof(line), format, list);
+	va_end(list);
+	if (system(line) != 0)
+		fail_msg("%s", line);
+}
+
+static void start(struct fixture *fixture, const struct machine *machine)
+{
+	*fixture = (struct fixture){ 0 };
+	strcpy(fixture->directory, "/tmp/poolfs-shell.XXXXXX");
+	strcpy(fixture->tools, "/tmp/poolfs-tools.XXXXXX");
+	assert_non_null(mkdtemp(fixture->directory));
+	assert_non_null(mkdtemp(fixture->tools));
+	uv_loop_init(&fixture->loop);
+	fixture->transport = (struct transport){ .loop = &fixture->loop, .directory = fixture->directory,
+		.path = fixture->path };
+	snprintf(fixture->path, sizeof(fixture->path), "%s%s", fixture->tools, machine->tools ? "" : ":/usr/bin:/bin");
+	memcpy(fixture->transport.shell, machine->shell, sizeof(machine->shell));
+	command("ln -s %s %s/sh", machine->shell[0], fixture->tools);
+	if (machine->tools)
+		command("for t in %s; do ln -s /bin/busybox %s/$t; done", machine->tools, fixture->tools);
+	if (machine->prepare)
+		command("cd %s && %s", fixture->tools, machine->prepare);
+	fixture->files = shellfiles_new(&fixture->loop, &local_transport, &fixture->transport, &events, fixture);
+	shellfiles_begin(fixture->files);
+}
+
+static void stop(struct fixture *fixture)
+{
+	shellfiles_lose(fixture->files, -EHOSTDOWN);
+	while (fixture->transport.alive)
+		uv_run(&fixture->loop, UV_RUN_ONCE);
+	shellfiles_free(fixture->files);
+	uv_run(&fixture->loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&fixture->loop), 0);
+	command("rm -rf %s %s", fixture->directory, fixture->tools);
+	text_done(&fixture->log);
+	text_done(&fixture->status);
+}
+
+static void answered(void *data, const struct file_reply *reply, const void *bytes, size_t size)
+{
+	struct answer *answer = data;
+
+	assert_false(answer->done);
+	answer->reply = *reply;
+	if (size)
+		text_append(&answer->data, bytes, size);
+	answer->done = true;
+}
+
+static uint64_t begin(struct fixture *fixture, struct answer *answer, const struct file_request *request,
+	const char *path, const char *path2, const void *data)
+{
+	struct file_call call = { .request = request, .path = path, .path2 = path2 ? path2 : "", .data = data };
+
+	*answer = (struct answer){ 0 };
+	shellfiles_add(fixture->files, ++fixture->key, &call, answered, answer);
+	assert_false(answer->done);
+	return fixture->key;
+}
+
+static void timed_out(uv_timer_t *timer)
+{
+	fail_msg("no answer");
+}
+
+static int wait_for(struct fixture *fixture, struct answer *answer)
+{
+	uv_timer_t timer;
+
+	uv_timer_init(&fixture->loop, &timer);
+	uv_timer_start(&timer, timed_out, PATIENCE_MS, 0);
+	while (!answer->done)
+		uv_run(&fixture->loop, UV_RUN_ONCE);
+	uv_close((uv_handle_t *)&timer, NULL);
+	uv_run(&fixture->loop, UV_RUN_NOWAIT);
+	return answer->reply.error;
+}
+
+/* Asks and waits; the answer's data are to be freed. */
+static int ask(struct fixture *fixture, struct answer *answer, const struct file_request *request,
+	const char *path, const char *path2, const void *data)
+{
+	begin(fixture, answer, request, path, path2, data);
+	return wait_for(fixture, answer);
+}
+
+/* The same for what brings no data, or none that counts. */
+static int simple(struct fixture *fixture, unsigned op, const char *path, const char *path2)
+{
+	struct file_request request = { .op = op, .attr.mode = 0755 };
+	struct answer answer;
+	int error = ask(fixture, &answer, &request, path, path2, NULL);
+
+	text_done(&answer.data);
+	return error;
+}
+
+static uint64_t open_file(struct fixture *fixture, const char *path, uint32_t flags, int expected)
+{
+	struct file_request request = { .op = FILE_OPEN, .flags = flags, .attr.mode = 0640 };
+	struct answer answer;
+
+	assert_int_equal(ask(fixture, &answer, &request, path, NULL, NULL), expected);
+	text_done(&answer.data);
+	return answer.reply.handle;
+}
+
+static int write_file(struct fixture *fixture, uint64_t handle, uint64_t offset, const void *bytes, size_t size)
+{
+	struct file_request request = { .op = FILE_WRITE, .handle = handle, .offset = offset,
+		.data_size = (uint32_t)size };
+	struct answer answer;
+
+	return ask(fixture, &answer, &request, "", NULL, bytes);
+}
+
+static int close_file(struct fixture *fixture, uint64_t handle)
+{
+	struct file_request request = { .op = FILE_CLOSE, .handle = handle };
+	struct answer answer;
+
+	return ask(fixture, &answer, &request, "", NULL, NULL);
+}
+
+/* Reads, and compares. */
+static void expect_bytes(struct fixture *fixture, uint64_t handle, uint64_t offset, uint32_t length,
+	const void *bytes, size_t size)
+{
+	struct file_request request = { .op = FILE_READ, .handle = handle, .offset = offset, .length = length };
+	struct answer answer;
+
+	assert_int_equal(ask(fixture, &answer, &request, "", NULL, NULL), 0);
+	assert_int_equal(answer.data.size, size);
+	if (size)
+		assert_memory_equal(answer.data.data, bytes, size);
+	text_done(&answer.data);
+}
+
+/* Whether ls prints a name as it is, wherever that is. */
+static bool is_printed(const char *name)
+{
+	for (; *name; name++)
+		if (*name < ' ' || *name > '~')
+			return false;
+	return true;
+}
+
+/* Names of every kind: each is made, listed, looked at, renamed and removed. Without readlink, targets are
+ * what ls makes of them. */
+static void names(struct fixture *fixture, bool by_ls)
+{
+	char bytes[256], longest[256];
+	const char *all[] = { "plain", "with space", " lead", "-rf", "--", "a'b", "a\"b", "a`b$c\\d", "new\nline",
+		"end\n", "\n", "*", "?[a]", ".hidden", "..x", "%s%n", "\\0101", "~", "#", "!", "a;b&c|d", "$(id)",
+		"\xff\xfe", "\xc3\xbc", "\x81\x82\x88", "\x01\x7f", "poolfs 1 0", bytes, longest };
+	struct answer answer;
+	struct file_request request = { .op = FILE_OPENDIR, .flags = FILES_LIST };
+	size_t count = sizeof(all) / sizeof(*all), position = 0, found = 0;
+	const struct file_entry *entry;
+	const char *name;
+
+	for (int i = 1, at = 0; i < 256; i++)
+		if (i != '/')
+			bytes[at++] = (char)i, bytes[at] = '\0';
+	memset(longest, 'n', 255);
+	longest[255] = '\0';
+	assert_int_equal(simple(fixture, FILE_MKDIR, "d", NULL), 0);
+	for (size_t i = 0; i < count; i++) {
+		char *path = memory_format("d/%s", all[i]);
+
+		close_file(fixture, open_file(fixture, path, O_WRONLY | O_CREAT | O_EXCL, 0));
+		assert_int_equal(simple(fixture, FILE_GETATTR, path, NULL), 0);
+		open_file(fixture, path, O_WRONLY | O_CREAT | O_EXCL, -EEXIST);
+		free(path);
+	}
+	assert_int_equal(ask(fixture, &answer, &request, "d", NULL, NULL), 0);
+	while (files_entry_next(answer.data.data, answer.data.size, &position, &entry, &name) > 0) {
+		bool known = false;
+
+		for (size_t i = 0; i < count; i++)
+			known |= strlen(all[i]) == entry->name_size && !memcmp(all[i], name, entry->name_size);
+		assert_true(known);
+		assert_true(S_ISREG(entry->attr.mode));
+		found++;
+	}
+	assert_int_equal(found, count);
+	text_done(&answer.data);
+	for (size_t i = 0; i < count; i++) {
+		char *path = memory_format("d/%s", all[i]), *link = memory_format("d/%.250s.l", all[i]);
+
+		assert_int_equal(simple(fixture, FILE_SYMLINK, link, all[i]), 0);
+		request = (struct file_request){ .op = FILE_READLINK };
+		int error = ask(fixture, &answer, &request, link, NULL, NULL);
+		if (!by_ls || is_printed(all[i])) {
+			assert_int_equal(error, 0);
+			assert_string_equal(answer.data.data, all[i]);
+		}
+		text_done(&answer.data);
+		assert_int_equal(simple(fixture, FILE_UNLINK, link, NULL), 0);
+		assert_int_equal(simple(fixture, FILE_RENAME, path, "moved"), 0);
+		assert_int_equal(simple(fixture, FILE_GETATTR, path, NULL), -ENOENT);
+		assert_int_equal(simple(fixture, FILE_UNLINK, "moved", NULL), 0);
+		free(path);
+		free(link);
+	}
+	assert_int_equal(simple(fixture, FILE_RMDIR, "d", NULL), 0);
+}
+
+/* Every content, at every offset. */
+static void contents(struct fixture *fixture)
+{
+	static const struct {
+		uint64_t offset;
+		size_t size;
+	} parts[] = { { 0, 1 }, { 0, 100000 }, { 4096, 4096 }, { 65536, 262144 }, { 3, 10 }, { 12288, 5000 },
+		{ 100001, 70000 }, { 131072, FILES_DATA_MAX }, { 1, FILES_DATA_MAX } };
+	size_t size = 3u * FILES_DATA_MAX;
+	char *model = memory_new(size), *bytes = memory_new(FILES_DATA_MAX);
+	uint64_t handle = open_file(fixture, "c", O_RDWR | O_CREAT, 0), end = 0;
+
+	srand(7);
+	for (size_t i = 0; i < FILES_DATA_MAX; i++)
+		bytes[i] = (char)rand();
+	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
+		assert_int_equal(write_file(fixture, handle, parts[i].offset, bytes + i, parts[i].size - (i ? i : 0)), 0);
+		memcpy(model + parts[i].offset, bytes + i, parts[i].size - (i ? i : 0));
+		if (parts[i].offset + parts[i].size - i > end)
+			end = parts[i].offset + parts[i].size - i;
+	}
+	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
+		size_t left = end - parts[i].offset;
+
+		expect_bytes(fixture, handle, parts[i].offset, (uint32_t)parts[i].size, model + parts[i].offset,
+			parts[i].size < left ? parts[i].size : left);
+	}
+	expect_bytes(fixture, handle, end, 10, "", 0);
+	expect_bytes(fixture, handle, end + 8192, 4096, "", 0);
+	expect_bytes(fixture, handle, end - 3, 4096, model + end - 3, 3);
+	/* A hole. */
+	assert_int_equal(write_file(fixture, handle, 1u << 30, "x", 1), 0);
+	expect_bytes(fixture, handle, (1u << 30) - 2, 10, "\0\0x", 3);
+	assert_int_equal(close_file(fixture, handle), 0);
+	assert_int_equal(close_file(fixture, handle), -EBADF);
+	free(model);
+	free(bytes);
+}
+
+/* How files are opened. */
+static void opening(struct fixture *fixture)
+{
+	uint64_t handle = open_file(fixture, "o", O_WRONLY | O_CREAT, 0), other;
+	struct file_request request = { .op = FILE_OPEN, .length = 100 };
+	struct answer answer;
+
+	assert_int_equal(write_file(fixture, handle, 0, "one\ntwo\n", 8), 0);
+	assert_int_equal(ask(fixture, &answer, &request, "o", NULL, NULL), 0);
+	assert_int_equal(answer.data.size, 8);
+	assert_memory_equal(answer.data.data, "one\ntwo\n", 8);
+	assert_int_equal(answer.reply.attr.mode, S_IFREG | 0640);
+	text_done(&answer.data);
+	other = open_file(fixture, "o", O_WRONLY | O_APPEND, 0);
+	assert_int_equal(write_file(fixture, other, 0, "three\n", 6), 0);
+	expect_bytes(fixture, answer.reply.handle, 0, 100, "one\ntwo\nthree\n", 14);
+	assert_int_equal(write_file(fixture, answer.reply.handle, 0, "x", 1), -EBADF);
+	assert_int_equal(close_file(fixture, open_file(fixture, "o", O_RDWR | O_TRUNC, 0)), 0);
+	expect_bytes(fixture, answer.reply.handle, 0, 100, "", 0);
+	assert_int_equal(simple(fixture, FILE_MKDIR, "od", NULL), 0);
+	assert_int_equal(simple(fixture, FILE_SYMLINK, "ol", "o"), 0);
+	command("mkfifo %s/of", fixture->directory);
+	open_file(fixture, "od", O_RDONLY, -EISDIR);
+	open_file(fixture, "ol", O_RDONLY, -ELOOP);
+	open_file(fixture, "of", O_RDONLY, -ENXIO);
+	open_file(fixture, "of", O_WRONLY | O_CREAT | O_EXCL, -EEXIST);
+	open_file(fixture, "none", O_RDONLY, -ENOENT);
+	open_file(fixture, "o/x", O_RDONLY, -ENOTDIR);
+	open_file(fixture, "none/x", O_WRONLY | O_CREAT, -ENOENT);
+	/* It is removed, replaced and renamed, and stays what it was. */
+	assert_int_equal(write_file(fixture, handle, 0, "old", 3), 0);
+	assert_int_equal(simple(fixture, FILE_UNLINK, "o", NULL), 0);
+	assert_int_equal(simple(fixture, FILE_GETATTR, "o", NULL), -ENOENT);
+	expect_bytes(fixture, answer.reply.handle, 0, 100, "old", 3);
+	close_file(fixture, open_file(fixture, "p", O_WRONLY | O_CREAT, 0));
+	request = (struct file_request){ .op = FILE_OPENDIR, .flags = FILES_LIST };
+	struct answer list;
+	assert_int_equal(ask(fixture, &list, &request, "", NULL, NULL), 0);
+	assert_null(memmem(list.data.data, list.data.size, "poolfs", 6));
+	text_done(&list.data);
+	assert_int_equal(close_file(fixture, handle), 0);
+	assert_int_equal(close_file(fixture, other), 0);
+	assert_int_equal(close_file(fixture, answer.reply.handle), 0);
+	command("! ls -a %s | grep poolfs", fixture->directory);
+	handle = open_file(fixture, "p", O_RDWR, 0);
+	assert_int_equal(write_file(fixture, handle, 0, "first", 5), 0);
+	other = open_file(fixture, "q", O_RDWR | O_CREAT, 0);
+	assert_int_equal(write_file(fixture, other, 0, "second", 6), 0);
+	assert_int_equal(simple(fixture, FILE_RENAME, "q", "p"), 0);
+	expect_bytes(fixture, handle, 0, 100, "first", 5);
+	expect_bytes(fixture, other, 0, 100, "second", 6);
+	assert_int_equal(simple(fixture, FILE_RENAME, "p", "od/p"), 0);
+	assert_int_equal(simple(fixture, FILE_RENAME, "od", "oe"), 0);
+	expect_bytes(fixture, other, 0, 100, "second", 6);
+	/* Another one in its place is none of ours. */
+	command("cd %s/oe && echo x >y && mv y p", fixture->directory);
+	assert_int_equal(write_file(fixture, other, 0, "x", 1), -ESTALE);
+	command("rm %s/oe/p", fixture->directory);
+	assert_int_equal(write_file(fixture, other, 0, "x", 1), -ESTALE);
+	expect_bytes(fixture, handle, 0, 100, "first", 5);
+	assert_int_equal(close_file(fixture, handle), 0);
+	assert_int_equal(close_file(fixture, other), 0);
+	command("! ls -a %s | grep poolfs", fixture->directory);
+}
+
+/* Attributes, and what changes them. */
+static void attributes(struct fixture *fixture)
+{
+	struct file_request request = { .op = FILE_SETATTR,
+		.attr = { .valid = FILE_ATTR_SIZE, .size = 5000000000 } };
+	struct answer answer;
+	struct stat stat;
+
+	close_file(fixture, open_file(fixture, "a", O_WRONLY | O_CREAT, 0));
+	assert_int_equal(ask(fixture, &answer, &request, "a", NULL, NULL), 0);
+	assert_true(answer.reply.attr.size == 5000000000);
+	request.attr = (struct file_attr){ .valid = FILE_ATTR_SIZE | FILE_ATTR_MODE | FILE_ATTR_TIMES, .size = 3,
+		.mode = 0751, .atime = 1000000000, .mtime = 1234567890 };
+	assert_int_equal(ask(fixture, &answer, &request, "a", NULL, NULL), 0);
+	assert_true(answer.reply.attr.size == 3 && answer.reply.attr.mode == (S_IFREG | 0751));
+	char *path = memory_format("%s/a", fixture->directory);
+	assert_int_equal(lstat(path, &stat), 0);
+	assert_int_equal(stat.st_mtime, 1234567890);
+	assert_int_equal(stat.st_atime, 1000000000);
+	free(path);
+	request.attr = (struct file_attr){ .valid = FILE_ATTR_OWNER, .uid = getuid(), .gid = getgid() };
+	assert_int_equal(ask(fixture, &answer, &request, "a", NULL, NULL), 0);
+	assert_int_equal(answer.reply.attr.uid, getuid());
+	request.attr = (struct file_attr){ .valid = FILE_ATTR_SIZE };
+	assert_int_equal(simple(fixture, FILE_MKDIR, "ad", NULL), 0);
+	assert_int_equal(ask(fixture, &answer, &request, "ad", NULL, NULL), -EISDIR);
+	assert_int_equal(ask(fixture, &answer, &request, "none", NULL, NULL), -ENOENT);
+	assert_int_equal(simple(fixture, FILE_SYMLINK, "al", "nowhere"), 0);
+	request.attr = (struct file_attr){ .valid = FILE_ATTR_MODE, .mode = 0600 };
+	assert_int_equal(ask(fixture, &answer, &request, "al", NULL, NULL), -EOPNOTSUPP);
+	request.attr = (struct file_attr){ .valid = FILE_ATTR_TIMES, .atime = 5, .mtime = 6000 };
+	assert_int_equal(ask(fixture, &answer, &request, "none", NULL, NULL), -ENOENT);
+	request = (struct file_request){ .op = FILE_STATFS };
+	assert_int_equal(ask(fixture, &answer, &request, "ad", NULL, NULL), 0);
+	assert_int_equal(answer.data.size, sizeof(struct file_statfs));
+	assert_true(((struct file_statfs *)answer.data.data)->blocks > 0);
+	text_done(&answer.data);
+	int synced = simple(fixture, FILE_FSYNC, "ad", NULL);
+	assert_true(synced == 0 || synced == -ENOSYS);
+}
+
+/* Names that are made, moved and removed. */
+static void trees(struct fixture *fixture)
+{
+	struct file_request request = { .op = FILE_RENAME, .flags = RENAME_NOREPLACE };
+	struct answer answer;
+
+	command("cd %s && mkdir -p t/d/e t/f && echo x >t/a && echo y >t/b && ln -s a t/l && ln -s d t/m", fixture->directory);
+	assert_int_equal(simple(fixture, FILE_MKDIR, "t/d", NULL), -EEXIST);
+	assert_int_equal(simple(fixture, FILE_MKDIR, "t/l", NULL), -EEXIST);
+	assert_int_equal(simple(fixture, FILE_MKDIR, "t/a/x", NULL), -ENOTDIR);
+	assert_int_equal(simple(fixture, FILE_RMDIR, "t/d", NULL), -ENOTEMPTY);
+	assert_int_equal(simple(fixture, FILE_RMDIR, "t/a", NULL), -ENOTDIR);
+	assert_int_equal(simple(fixture, FILE_RMDIR, "t/m", NULL), -ENOTDIR);
+	assert_int_equal(simple(fixture, FILE_RMDIR, "t/none", NULL), -ENOENT);
+	assert_int_equal(simple(fixture, FILE_UNLINK, "t/d", NULL), -EISDIR);
+	assert_int_equal(simple(fixture, FILE_UNLINK, "t/none", NULL), -ENOENT);
+	assert_int_equal(simple(fixture, FILE_SYMLINK, "t/a", "x"), -EEXIST);
+	assert_int_equal(simple(fixture, FILE_SYMLINK, "t/d", "x"), -EEXIST);
+	assert_int_equal(simple(fixture, FILE_LINK, "t/a", "t/d"), -EEXIST);
+	assert_int_equal(simple(fixture, FILE_LINK, "t/a", "t/hard"), 0);
+	assert_int_equal(simple(fixture, FILE_LINK, "t/l", "t/hard.l"), 0);
+	command("cd %s/t && test a -ef hard && test -L hard.l", fixture->directory);
+	assert_int_equal(simple(fixture, FILE_LINK, "t/d", "t/hard.d"), -EPERM);
+	assert_int_equal(simple(fixture, FILE_RENAME, "t/a", "t/hard"), 0);
+	command("cd %s/t && test -e a && test -e hard && rm hard", fixture->directory);
+	assert_int_equal(simple(fixture, FILE_RENAME, "t/a", "t/d"), -EISDIR);
+	assert_int_equal(simple(fixture, FILE_RENAME, "t/d", "t/a"), -ENOTDIR);
+	assert_int_equal(simple(fixture, FILE_RENAME, "t/f", "t/d"), -ENOTEMPTY);
+	assert_int_equal(simple(fixture, FILE_RENAME, "t/d", "t/f"), 0);
+	assert_int_equal(simple(fixture, FILE_RENAME, "t/f", "t/f/x"), -EINVAL);
+	assert_int_equal(simple(fixture, FILE_RENAME, "t/f", "t/f"), 0);
+	assert_int_equal(simple(fixture, FILE_RENAME, "t/none", "t/x"), -ENOENT);
+	assert_int_equal(simple(fixture, FILE_RENAME, "t/a", "t/none/x"), -ENOENT);
+	/* Over a link, which is replaced, not what it leads to. */
+	assert_int_equal(simple(fixture, FILE_RENAME, "t/a", "t/m"), 0);
+	command("cd %s/t && test -f m && ! test -L m && test -d f/e", fixture->directory);
+	assert_int_equal(ask(fixture, &answer, &request, "t/m", "t/b", NULL), -EEXIST);
+	assert_int_equal(ask(fixture, &answer, &request, "t/m", "t/c", NULL), 0);
+	assert_int_equal(ask(fixture, &answer, &request, "t/f", "t/c", NULL), -EEXIST);
+	assert_int_equal(ask(fixture, &answer, &request, "t/f", "t/g", NULL), 0);
+	assert_int_equal(ask(fixture, &answer, &request, "t/l", "t/k", NULL), 0);
+	command("cd %s/t && test -f c && test -d g/e && test -L k && ! test -e m && ! test -e f && ! test -L l",
+		fixture->directory);
+	request = (struct file_request){ .op = FILE_OPENDIR, .flags = FILES_LIST };
+	assert_int_equal(ask(fixture, &answer, &request, "t/c", NULL, NULL), -ENOTDIR);
+	assert_int_equal(ask(fixture, &answer, &request, "t/none", NULL, NULL), -ENOENT);
+	assert_int_equal(ask(fixture, &answer, &request, "t/g/e", NULL, NULL), 0);
+	assert_int_equal(answer.data.size, 0);
+	assert_int_equal(answer.reply.handle, 0);
+	/* A target outside is none. */
+	command("ln -s /etc %s/t/out && ln -s %s/t/c %s/t/in", fixture->directory, fixture->directory, fixture->directory);
+	request = (struct file_request){ .op = FILE_READLINK };
+	assert_int_equal(ask(fixture, &answer, &request, "t/out", NULL, NULL), -EPERM);
+	assert_int_equal(ask(fixture, &answer, &request, "t/in", NULL, NULL), 0);
+	assert_string_equal(answer.data.data, "../t/c");
+	text_done(&answer.data);
+	assert_int_equal(ask(fixture, &answer, &request, "t/c", NULL, NULL), -EINVAL);
+}
+
+/* Copies inside the machine, as far as there is something. */
+static void copies(struct fixture *fixture)
+{
+	struct file_request request = { .op = FILE_COPY, .length = FILES_COPY_MAX };
+	struct answer answer;
+
+	command("head -c 200000 /dev/urandom >%s/k", fixture->directory);
+	request.handle = open_file(fixture, "k", O_RDONLY, 0);
+	request.handle2 = open_file(fixture, "k2", O_RDWR | O_CREAT, 0);
+	assert_int_equal(ask(fixture, &answer, &request, "", NULL, NULL), 0);
+	assert_int_equal(answer.reply.count, 200000);
+	command("cmp %s/k %s/k2", fixture->directory, fixture->directory);
+	request.offset = 3;
+	request.offset2 = 200001;
+	request.length = 1000;
+	assert_int_equal(ask(fixture, &answer, &request, "", NULL, NULL), 0);
+	assert_int_equal(answer.reply.count, 1000);
+	command("cd %s && (head -c 200000 k; printf '\\0'; tail -c +4 k | head -c 1000) | cmp - k2", fixture->directory);
+	request.offset = 200000;
+	assert_int_equal(ask(fixture, &answer, &request, "", NULL, NULL), 0);
+	assert_int_equal(answer.reply.count, 0);
+	assert_int_equal(close_file(fixture, request.handle), 0);
+	assert_int_equal(close_file(fixture, request.handle2), 0);
+}
+
+#define SMALL "cat dd mv ls rm rmdir mkdir ln chmod chown touch find date true"
+#define BOX   SMALL " stat readlink df sync"
+
+static const struct machine machines[] = {
+	{ { "/bin/dash" } },
+	{ { "/bin/bash" } },
+	{ { "/bin/busybox", "sh" }, BOX },
+	/* No stat, no readlink, no df; a dd, mv, ln and touch that know only what POSIX says. */
+	{ { "/bin/dash" }, SMALL " df",
+		"for t in dd mv ln touch; do rm $t; done; "
+		"echo '#!/bin/busybox sh\ncase \"$*\" in *iflag*) exit 1;; esac; exec /bin/busybox dd \"$@\"' >dd; "
+		"for t in mv ln; do echo '#!/bin/busybox sh\ncase \"$*\" in *-T*) exit 1;; esac; "
+		"exec /bin/busybox '$t' \"$@\"' >$t; done; cp /bin/touch touch; chmod +x dd mv ln", true },
+};
+
+static void on_machine(size_t number)
+{
+	struct fixture fixture;
+
+	if (access(machines[number].shell[0], X_OK) < 0)
+		skip();
+	start(&fixture, &machines[number]);
+	names(&fixture, machines[number].by_ls);
+	contents(&fixture);
+	opening(&fixture);
+	attributes(&fixture);
+	trees(&fixture);
+	copies(&fixture);
+	assert_int_equal(fixture.transport.started, 1);
+	assert_string_equal(fixture.status.data, "files_by shell\n");
+	assert_string_equal(fixture.log.data, machines[number].by_ls ? "files/ works by shell commands, attributes "
+		"by ls: times are of whole minutes or days\n" : "files/ works by shell commands\n");
+	stop(&fixture);
+}
+
+static void test_dash(void **state)
+{
+	on_machine(0);
+}
+
+static void test_bash(void **state)
+{
+	on_machine(1);
+}
+
+static void test_busybox(void **state)
+{
+	on_machine(2);
+}
+
+static void test_posix(void **state)
+{
+	on_machine(3);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_dash),
+		cmocka_unit_test(test_bash),
+		cmocka_unit_test(test_busybox),
+		cmocka_unit_test(test_posix),
+	};
+
+	umask(022);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
