@@ -29,15 +29,74 @@ static const char *text_of(struct shim *shim, const char *key)
 	return values_key(values, key) ? poolfs_string(values, key) : NULL;
 }
 
+/* Calls `then` after so many milliseconds. */
+static void set_limit(struct shim *shim, uint64_t milliseconds, uv_timer_cb then)
+{
+	struct duties *duties = &shim->duties;
+
+	if (!duties->timed)
+		uv_timer_init(shim->loop, &duties->limit);
+	duties->timed = true;
+	duties->limit.data = shim;
+	uv_update_time(shim->loop);
+	uv_timer_start(&duties->limit, then, milliseconds, 0);
+}
+
+static void begin_end(struct shim *shim);
+
+/* No command runs any more: goes on with what waits for that. */
+static void quiet(struct shim *shim)
+{
+	struct duties *duties = &shim->duties;
+	duties_done *done = duties->done;
+	char *reason = duties->reason;
+
+	if (duties->timed)
+		uv_timer_stop(&duties->limit);
+	errand_free(duties->errand);
+	duties->errand = NULL;
+	duties->killing = false;
+	if (duties->ending) {
+		duties->ending = false;
+		begin_end(shim);
+		return;
+	}
+	duties->reason = NULL;
+	duties->done = NULL;
+	if (done)
+		done(shim, duties->result, reason);
+	free(reason);
+}
+
+/* It cannot be killed, or not be reached. */
+static void kill_limit(uv_timer_t *timer)
+{
+	quiet(timer->data);
+}
+
+/* Gives up the errand; a command that it has in the machine is killed first. */
+static void give_up(struct shim *shim)
+{
+	struct duties *duties = &shim->duties;
+
+	if (duties->killing)
+		return;
+	duties->killing = duties->errand && errand_kill(duties->errand);
+	if (duties->killing)
+		set_limit(shim, DUTIES_LEAVE_MS, kill_limit);
+	else
+		quiet(shim);
+}
+
 /* It is over, well or not. */
 static void finish(struct shim *shim, int result, const char *text)
 {
 	struct duties *duties = &shim->duties;
-	duties_done *done = duties->done;
 
-	duties_cancel(shim);
-	if (done)
-		done(shim, result, text);
+	free(duties->reason);
+	duties->result = result;
+	duties->reason = memory_string(text);
+	give_up(shim);
 }
 
 /* Goes on with a command; next gets its output. */
@@ -55,6 +114,10 @@ static void errand_done(void *data, int result, const char *text)
 {
 	struct shim *shim = data;
 
+	if (shim->duties.killing) {
+		quiet(shim);
+		return;
+	}
 	if (result == -EIO && shim->duties.next == end_reset) {
 		journal_printf(shim, "%s is left in the machine: %s", shim->duties.directory, text);
 		result = 0;
@@ -222,26 +285,22 @@ static void end_limit(uv_timer_t *timer)
 	free(text);
 }
 
-/* Ends. */
-void duties_end(struct shim *shim, duties_done *done)
+/* Begins the end. */
+static void begin_end(struct shim *shim)
 {
 	struct duties *duties = &shim->duties;
 	const char *reset = text_of(shim, "reset");
 	uint64_t limit = reset ? (uint64_t)poolfs_number(shim->setup.values, "reset_timeout") :
 				 DUTIES_LEAVE_MS;
 
-	duties_cancel(shim);
 	life_trouble(shim, NULL);
 	if (!duties->entered || (!duties->directory && !reset)) {
-		done(shim, 0, "");
+		finish(shim, 0, "");
 		return;
 	}
-	if (!take_up(shim, done))
+	if (!take_up(shim, duties->done))
 		return;
-	uv_timer_init(shim->loop, &duties->limit);
-	duties->timed = true;
-	duties->limit.data = shim;
-	uv_timer_start(&duties->limit, end_limit, limit, 0);
+	set_limit(shim, limit, end_limit);
 	if (!duties->directory) {
 		end_reset(shim, "");
 		return;
@@ -254,16 +313,21 @@ void duties_end(struct shim *shim, duties_done *done)
 	text_done(&command);
 }
 
-/* Gives up. */
-void duties_cancel(struct shim *shim)
+/* Ends, when what is under way has ended. */
+void duties_end(struct shim *shim, duties_done *done)
 {
 	struct duties *duties = &shim->duties;
 
-	errand_free(duties->errand);
-	duties->errand = NULL;
-	duties->done = NULL;
-	if (duties->timed)
-		uv_timer_stop(&duties->limit);
+	duties->done = done;
+	duties->ending = true;
+	give_up(shim);
+}
+
+/* Gives up. */
+void duties_cancel(struct shim *shim)
+{
+	shim->duties.done = NULL;
+	give_up(shim);
 }
 
 /* Frees. */
@@ -271,9 +335,11 @@ void duties_close(struct shim *shim)
 {
 	struct duties *duties = &shim->duties;
 
-	duties_cancel(shim);
+	errand_free(duties->errand);
+	duties->errand = NULL;
 	if (duties->timed)
 		uv_close((uv_handle_t *)&duties->limit, NULL);
+	free(duties->reason);
 	free(duties->directory);
 	free(duties->boot_id);
 }

@@ -28,6 +28,10 @@ struct duties {
 	char *boot_id;			/* of the boot that is to end; NULL: not known yet */
 	bool entered;			/* something of ours may have been in the machine */
 	bool timed;			/* limit was initialised */
+	bool killing;			/* the command is being killed that was given up */
+	bool ending;			/* when that is done, the end begins */
+	int result;			/* ... or this is told to done, with the reason */
+	char *reason;
 	uv_timer_t limit;
 	duties_done *done;
 	void (*next)(struct shim *shim, const char *output);
@@ -43,7 +47,8 @@ void duties_begin(struct shim *shim, duties_done *done);
 void duties_entered(struct shim *shim);
 /* Does what comes after, when we are out of the machine; within reset_timeout. As duties_begin. */
 void duties_end(struct shim *shim, duties_done *done);
-/* Gives up what is being done. */
+/* Gives up what is being done: `done` is not called. A command that runs in the machine is killed, for
+ * which duties_end waits. */
 void duties_cancel(struct shim *shim);
 void duties_close(struct shim *shim);
 

@@ -2,6 +2,7 @@
 #include "backends/shim/errand.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,8 @@ struct errand {
 	bool once;
 	bool patient;		/* the machine boots: no refusal is final */
 	bool up, connecting;
+	bool started;		/* the command runs, and does not wait for a channel */
+	bool killed;
 	struct text output;
 	char *reason;		/* of a failure that is to be told */
 	int result;
@@ -68,20 +71,30 @@ static void errand_ended(void *data, enum run_state state, int status)
 	const char *output = errand->output.data ? errand->output.data : "";
 
 	errand->run = NULL;
-	if ((state == RUN_EXITED && status == 0) || (state == RUN_LOST && errand->once))
+	if (errand->killed)
+		finish(errand, -ECANCELED, memory_string(""));
+	else if ((state == RUN_EXITED && status == 0) || (state == RUN_LOST && errand->once))
 		finish(errand, 0, NULL);
 	else if (state != RUN_LOST)
 		finish(errand, -EIO, memory_format("status %d%s%s", status, *output ? ": " : "", output));
 }
 
-/* It runs; and it has no input. */
-static void errand_nothing(void *data)
+/* It runs. */
+static void errand_started(void *data)
+{
+	struct errand *errand = data;
+
+	errand->started = true;
+}
+
+/* It has no input. */
+static void errand_drained(void *data)
 {
 }
 
 static const struct transport_run_events run_events = {
-	.started = errand_nothing,
-	.drained = errand_nothing,
+	.started = errand_started,
+	.drained = errand_drained,
 	.output = errand_output,
 	.ended = errand_ended,
 };
@@ -101,6 +114,7 @@ static void go_on(uv_timer_t *timer)
 		return;
 	}
 	text_done(&errand->output);
+	errand->started = errand->killed = false;
 	errand->run = ops->run(errand->transport, &command, &run_events, errand);
 }
 
@@ -186,6 +200,23 @@ void errand_run(struct errand *errand, const char *text, const char *cwd, uint64
 		errand->up = errand->connecting = false;
 	}
 	uv_timer_start(&errand->timer, go_on, after, 0);
+}
+
+/* Kills. */
+bool errand_kill(struct errand *errand)
+{
+	const struct transport_ops *ops = errand->shim->setup.transport;
+
+	if (!errand->run)
+		return false;
+	errand->killed = true;
+	if (errand->started) {
+		ops->run_await_all(errand->run);
+		ops->run_signal(errand->run, SIGKILL);
+	} else {
+		ops->run_abandon(errand->run);
+	}
+	return true;
 }
 
 /* libuv is done with the timer. */

@@ -37,6 +37,9 @@ int errand_new(struct shim *shim, const struct poolfs_address *address,
  * the connection's end is the command's too, and as good as status 0. One at a time. With `after`, no
  * refusal to log in is final: the machine may be booting. */
 void errand_run(struct errand *errand, const char *text, const char *cwd, uint64_t after, bool once);
+/* Kills the command that runs, with all of its processes as far as they are found; done follows, with
+ * -ECANCELED. false: none runs. */
+bool errand_kill(struct errand *errand);
 /* Ends it, without callbacks. NULL is allowed. */
 void errand_free(struct errand *errand);
 

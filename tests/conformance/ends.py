@@ -118,7 +118,8 @@ class Losses(End):
         instance = self.instance
         run = None
         if (instance / "runs").exists():
-            run = self.start("echo up; sleep 1000")
+            # Where the machine goes on, so does this, for nobody is left who could end it.
+            run = self.start("echo up; sleep 30")
             self.put_out(run, b"up\n")
         os.kill(self.daemon.shim("a"), signal.SIGKILL)
         # Its machine may go on, but is out of reach for good.

@@ -6,6 +6,7 @@ function here and a word in meson.build.
 """
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -74,6 +75,40 @@ def twin(directory, server):
     return harness.Sshd(directory, "MaxSessions 100")
 
 
+def pool_of(kind, **keys):
+    """A pool's section."""
+    return f"[pool {POOL}]\ntype = {kind}\n" + "".join(f"{key} = {what}\n" for key, what in keys.items())
+
+
+def programs(_base):
+    """The example of programs that make a machine, reached by `run`."""
+    if not shutil.which("busybox"):
+        raise unittest.SkipTest("no busybox")
+    script = HERE.parents[1] / "docs/examples/exec-chroot.sh"
+    keys = {"create": script, "run": script, "destroy": script, "ctl.clean": script, "files": "/root",
+            "console": "cat"}
+    return {"": pool_of("exec", **keys),
+            "create": pool_of("exec", **{**keys, "create": "false"}),
+            "never-ready": pool_of("exec", **{**keys, "run": "false", "boot_timeout": 2}),
+            "ends": pool_of("exec", **{**keys, "wait": "true"}),
+            "destroy": pool_of("exec", **{**keys, "destroy": "sleep 1000", "destroy_timeout": 1})
+            }, ["--console", "typed=typed\r?\n?typed"]
+
+
+def address(base):
+    """Programs that make an SSH server, and tell its address."""
+    server = harness.Sshd(base / "client")
+    (base / "home").mkdir()
+    start = (f"cp {server.directory}/id {server.directory}/id.pub . && "
+             f"sh {harness.Sshd.script} start . 'MaxSessions 100'")
+    keys = {"create": f'sh -c "{start}"', "address": f'sh -c "echo {targets.USER}@127.0.0.1:$(cat port)"',
+            "ssh_key": server.directory / "id", "files": base / "home", "count": 1}
+    return {"": pool_of("exec", **keys),
+            "create": pool_of("exec", **{**keys, "create": "false"}),
+            "never-ready": pool_of("exec", **{**keys, "address": "false", "boot_timeout": 2}),
+            "ends": pool_of("exec", **{**keys, "wait": "true"})}, []
+
+
 def qemu(_base):
     """Virtual machines of the small guest image."""
     harness.need_guest()
@@ -116,7 +151,7 @@ def run(kind, base):
         # Forked: an ordinary user may not be able to start the interpreter again.
         child = os.fork()
         if child == 0:
-            lab.leave(conformance.main, [*words, *more, "--poolfs", str(harness.POOLFS)])
+            lab.leave(conformance.main, ["--poolfs", str(harness.POOLFS), *words, *more])
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     finally:
         for server in list(harness.STARTED):

@@ -5,6 +5,7 @@ import pathlib
 import unittest
 
 import harness
+import runs
 from harness import text, value, wait_for
 from targets import TargetsTest, check, pool
 
@@ -13,6 +14,9 @@ class Duties(TargetsTest):
     """One machine in pools that prepare and leave it in different ways."""
 
     servers = 1
+    mark = runs.token()
+    # It has a process in a session of its own.
+    hanging = f"setsid sleep {mark} & sleep {mark}"
 
     @classmethod
     def pools(cls):
@@ -33,12 +37,13 @@ class Duties(TargetsTest):
                 pool("started", cls.known, server, startup=log, **at) +
                 pool("kept", cls.known, server, files=cls.files, startup=log, **at) +
                 pool("fails", cls.known, server, startup="echo no disk; exit 3", **at) +
-                pool("hangs", cls.known, server, startup="sleep 100", boot_timeout=2, **at) +
+                pool("hangs", cls.known, server, startup=cls.hanging, boot_timeout=2, **at) +
+                pool("waits", cls.known, server, startup=cls.hanging, **at) +
                 pool("reset", cls.known, server, files=cls.files,
                      reset=f"echo reset >>{cls.record}", **at) +
                 pool("reboot", cls.known, server, files=cls.files, reset="reboot",
                      reset_timeout=30, **at) +
-                pool("slow", cls.known, server, reset=f"test -e {cls.flag} || sleep 100",
+                pool("slow", cls.known, server, reset=f"test -e {cls.flag} || {cls.hanging}",
                      reset_timeout=1, **at))
 
     @classmethod
@@ -98,6 +103,21 @@ class Duties(TargetsTest):
     def test_startup_takes_too_long(self):
         self.assertIn("within 2 s (boot_timeout); the last attempt: logged in, but what runs first",
                       self.fails("hangs"))
+        wait_for(lambda: not runs.local_processes(self.mark), "end of startup's processes")
+
+    def test_rmdir_during_startup(self):
+        instance = self.new("waits", ready=False)
+
+        def directories():
+            """Where startup's two sleeps are; all of it."""
+            found = [pid for pid in runs.local_processes(self.mark)
+                     if harness.sh(f"cat /proc/{pid}/comm", check=False) == "sleep\n"]
+            return len(found) == 2 and [pathlib.Path(os.readlink(f"/proc/{pid}/cwd")) for pid in found]
+        directory = wait_for(directories, "processes")[0]
+        self.assertTrue(directory.name.startswith("poolfs."), directory)
+        self.leave(instance)
+        self.assertEqual(runs.local_processes(self.mark), [])
+        self.assertFalse(directory.exists())
 
     def test_reset(self):
         instance = self.new("reset")
@@ -144,6 +164,7 @@ class Duties(TargetsTest):
         wait_for(lambda: " bad " in text(self.mount.path / "slow/pool.status"), "verdict")
         self.assertIn("bad reset failed: it took more than reset_timeout",
                       text(self.mount.path / "plain/pool.status"))
+        self.assertEqual(runs.local_processes(self.mark), [])
         self.assertIn("is bad: reset failed", self.refused(self.mount.path / "plain/a"))
         self.assertIn("is not lent any more: reset failed", text(self.mount.path / "events"))
 
