@@ -19,6 +19,7 @@
 #include "fs/instance.h"
 #include "fs/mount.h"
 #include "fs/pool.h"
+#include "fs/process.h"
 #include "fs/workdir.h"
 
 /* A shim that was asked to stop gets so long; its own limit for ending a machine is 6 s. */
@@ -46,16 +47,19 @@ struct shim {
 	int directory;
 	int listener;			/* until the process has it, else -1 */
 	struct frame_link *link;
-	uv_process_t process;
+	struct process process;
+	char *argv[3];			/* the process' until it is started */
+	int err;			/* likewise; -1: none */
 	uv_timer_t timer;		/* 0 ms until the start; the limit of a stop, or of an exit */
 	uv_work_t removal;
+	bool starting;			/* a process is about to be */
 	bool running;			/* there is a process that has not been reaped */
+	int signal;			/* what it gets when it runs; 0: nothing */
 	bool died;			/* it ended without being asked; events->died was called */
 	bool stopping;
 	bool ended;			/* it was reaped while stopping */
 	uint64_t hold;			/* what frames of runs wait for; 0: nothing */
 	TAILQ_HEAD(, held_frame) held;
-	int left;			/* handles of libuv that are still closing */
 };
 
 static void stop_step(struct shim *shim);
@@ -113,13 +117,28 @@ static void died(struct shim *shim, const char *reason)
 	shim->events->died(shim->instance, reason);
 }
 
+/* Whether there is a process, or is about to be. */
+static bool has_process(const struct shim *shim)
+{
+	return shim->starting || shim->running;
+}
+
+/* Ends its process, also one that is only about to be. */
+static void end_process(struct shim *shim, int signal)
+{
+	if (shim->running)
+		process_kill(&shim->process, signal);
+	else
+		shim->signal = signal;
+}
+
 /* It closed the connection but did not exit. */
 static void exit_limit(uv_timer_t *timer)
 {
 	struct shim *shim = timer->data;
 
 	log_warning(shim->name, "its process closed the connection and is killed");
-	uv_process_kill(&shim->process, SIGKILL);
+	end_process(shim, SIGKILL);
 }
 
 /* The connection ended: a shim without one is of no use, so the process is ended too. */
@@ -135,12 +154,12 @@ static void link_closed(void *data, int reason)
 			stop_step(shim);
 		return;
 	}
-	if (closed && shim->running) { /* it is about to exit; process_exited tells how */
+	if (closed && has_process(shim)) { /* it is about to exit; process_exited tells how */
 		uv_timer_start(&shim->timer, exit_limit, EXIT_MS, 0);
 		return;
 	}
-	if (shim->running)
-		uv_process_kill(&shim->process, SIGKILL);
+	if (has_process(shim))
+		end_process(shim, SIGKILL);
 	char text[128];
 	snprintf(text, sizeof(text), "the connection to its process broke: %s",
 		reason ? strerror(-reason) : "closed");
@@ -188,9 +207,9 @@ static void last_limit(uv_timer_t *timer)
 }
 
 /* The process was reaped. */
-static void process_exited(uv_process_t *process, int64_t status, int signal)
+static void process_exited(struct process *process, int status, int signal)
 {
-	struct shim *shim = process->data;
+	struct shim *shim = container_of(process, struct shim, process);
 	char words[1024 + 2], text[1024 + 128];
 
 	shim->running = false;
@@ -208,7 +227,7 @@ static void process_exited(uv_process_t *process, int64_t status, int signal)
 	if (signal)
 		snprintf(text, sizeof(text), "its process was killed by signal %d%s", signal, words);
 	else
-		snprintf(text, sizeof(text), "its process ended with status %d%s", (int)status, words);
+		snprintf(text, sizeof(text), "its process ended with status %d%s", status, words);
 	died(shim, text);
 }
 
@@ -220,47 +239,57 @@ static int open_stderr(struct shim *shim)
 	return openat(shim->directory, STDERR_FILE, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
 
-/* Starts the process, with the listening socket as descriptor 3. */
-static int spawn(struct shim *shim)
+/* It could not be started. */
+static void not_started(struct shim *shim, int result)
 {
-	char *path = memory_format("%s/%u", shim->mount->workdir_path, shim->id);
-	char *argv[] = { (char *)shim->mount->shim, path, NULL };
-	int err = open_stderr(shim);
-	uv_stdio_container_t stdio[4] = {
-		{ .flags = UV_IGNORE },
-		{ .flags = UV_IGNORE },
-		/* On a full disk there is no file for it. */
-		{ .flags = err < 0 ? UV_IGNORE : UV_INHERIT_FD, .data.fd = err },
-		{ .flags = UV_INHERIT_FD, .data.fd = shim->listener },
-	};
-	uv_process_options_t options = { .file = shim->mount->shim,
-		.args = argv,
-		.stdio = stdio,
-		.stdio_count = 4,
-		.flags = UV_PROCESS_DETACHED,
-		.exit_cb = process_exited };
+	char text[256];
 
-	int result = uv_spawn(shim->mount->loop, &shim->process, &options);
-	shim->running = result == 0;
-	if (err >= 0)
-		close(err);
-	close(shim->listener);
-	shim->listener = -1;
-	free(path);
-	return result;
+	if (shim->stopping) {
+		stop_step(shim);
+		return;
+	}
+	snprintf(text, sizeof(text), "%s cannot be started: %s", shim->mount->shim, strerror(-result));
+	died(shim, text);
 }
 
-/* The loop's next turn after shim_start. */
+/* The process runs, or does not. */
+static void process_started(struct process *process, int result)
+{
+	struct shim *shim = container_of(process, struct shim, process);
+
+	if (shim->err >= 0)
+		close(shim->err);
+	close(shim->listener);
+	shim->listener = -1;
+	free(shim->argv[1]);
+	shim->starting = false;
+	shim->running = result == 0;
+	if (result < 0)
+		not_started(shim, result);
+	else if (shim->signal)
+		end_process(shim, shim->signal);
+}
+
+/* The loop's next turn after shim_start: starts the process, with the listening socket as descriptor 3. */
 static void start_now(uv_timer_t *timer)
 {
 	struct shim *shim = timer->data;
-	char text[256];
-	int result = shim->link ? spawn(shim) : -ENOTCONN;
 
-	if (result == 0)
+	if (!shim->link) {
+		not_started(shim, -ENOTCONN);
 		return;
-	snprintf(text, sizeof(text), "%s cannot be started: %s", shim->mount->shim, strerror(-result));
-	died(shim, text);
+	}
+	shim->argv[0] = (char *)shim->mount->shim;
+	shim->argv[1] = memory_format("%s/%u", shim->mount->workdir_path, shim->id);
+	/* On a full disk there is no file for it. */
+	shim->err = open_stderr(shim);
+	struct process_plan plan = { .file = shim->mount->shim,
+		.argv = shim->argv,
+		.fds = { -1, -1, shim->err, shim->listener },
+		.started = process_started,
+		.exited = process_exited };
+	shim->starting = true;
+	process_start(&shim->process, shim->mount->loop, &plan);
 }
 
 /* Prepares directory, description and socket. */
@@ -285,7 +314,7 @@ int shim_new(struct mount *mount, struct instance *instance, const struct shim_e
 	if (result < 0)
 		goto fail_files;
 	uv_timer_init(mount->loop, &shim->timer);
-	shim->timer.data = shim->process.data = shim->removal.data = shim;
+	shim->timer.data = shim->removal.data = shim;
 	mount_shim_started(mount);
 	*directory = shim->directory;
 	*out = shim;
@@ -396,14 +425,12 @@ size_t shim_queued(const struct shim *shim)
 	return shim->link ? frame_link_queued(shim->link) : 0;
 }
 
-/* A handle of libuv is closed; with the last one the shim goes. */
+/* The timer, the last that libuv knows of it, is closed: the shim goes. */
 static void uv_closed(uv_handle_t *handle)
 {
 	struct shim *shim = handle->data;
 	struct mount *mount = shim->mount;
 
-	if (--shim->left > 0)
-		return;
 	shim_settled(shim, UINT64_MAX);
 	close(shim->directory);
 	shim->events->gone(shim->instance);
@@ -411,17 +438,12 @@ static void uv_closed(uv_handle_t *handle)
 	mount_shim_gone(mount);
 }
 
-/* The directory is removed: close what libuv knows of us. */
+/* The directory is removed. */
 static void removed(uv_work_t *work, int status)
 {
 	struct shim *shim = work->data;
 
-	shim->left = 1;
 	uv_close((uv_handle_t *)&shim->timer, uv_closed);
-	if (shim->process.type == UV_PROCESS) {
-		shim->left++;
-		uv_close((uv_handle_t *)&shim->process, uv_closed);
-	}
 }
 
 /* In a worker: unlinking large spools takes the disk's time. */
@@ -450,20 +472,20 @@ static void stop_limit(uv_timer_t *timer)
 	struct shim *shim = timer->data;
 
 	log_warning(shim->name, "its process did not stop in time and is killed");
-	uv_process_kill(&shim->process, SIGKILL);
+	end_process(shim, SIGKILL);
 }
 
 /* Stops; a process that was not even started, or died, is no obstacle. */
 void shim_stop(struct shim *shim)
 {
 	shim->stopping = true;
-	if (!shim->running) {
+	if (!has_process(shim)) {
 		stop_step(shim);
 		return;
 	}
 	if (shim->link)
 		shim_send(shim, FRAME_STOP, 0, NULL, 0);
 	else
-		uv_process_kill(&shim->process, SIGTERM);
+		end_process(shim, SIGTERM);
 	uv_timer_start(&shim->timer, stop_limit, STOP_MS + pool_leave_ms(shim->instance->pool), 0);
 }

@@ -80,6 +80,18 @@ class NullTest(MountTest):
         instance.rmdir()
         wait_for(lambda: not directory.exists(), "end of the instance")
 
+    def test_one_may_go_before_its_process_is_there(self):
+        for i in range(40):
+            path = self.mount.path / "slow" / f"x{i}"
+            path.mkdir()
+            if i % 3 == 1:
+                os.stat(path)
+            if i % 3 == 2:
+                wait_for(lambda path=path: self.mount.directory_of("slow", path.name), "directory")
+            path.rmdir()
+        wait_for(lambda: not self.mount.directory_of("slow", "x39") and
+                 not [name for name in os.listdir(self.mount.work) if name.isdigit()], "end of all")
+
     def test_the_daemon_loads_nothing(self):
         self.new("empty")
         shim = self.mount.shim_pid("empty", "a")
