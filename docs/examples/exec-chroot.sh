@@ -22,6 +22,8 @@ case $POOLFS_PROGRAM in
 create)
 	busybox=$(command -v busybox) || { echo "busybox is not installed" >&2; exit 1; }
 	mkdir -p "$root/bin" "$root/dev" "$root/root" "$root/tmp"
+	# A shell gives it to what runs in the background. Devices are for root to make.
+	mknod -m 0666 "$root/dev/null" c 1 3 2>/dev/null || : >"$root/dev/null"
 	cp "$busybox" "$root/bin/busybox"
 	# With its libraries, where it has any.
 	for library in $(ldd "$busybox" 2>/dev/null | grep -o '/[^ ]*'); do

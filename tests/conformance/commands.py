@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """Commands: what they are given, what they give, and how they end."""
-import os
 import random
 
 import lab
@@ -93,11 +92,9 @@ class Given(Commands):
 
     def test_directory(self):
         self.need("files")
-        instance = self.instance
         name = "dir with 'quotes'"
-        (instance / "files" / name).mkdir()
-        self.addCleanup(os.rmdir, instance / "files" / name)
-        home = self.says("pwd")
+        home = self.says('mkdir "dir with \'quotes\'"; pwd')
+        self.addCleanup(self.says, 'rmdir "dir with \'quotes\'"')
         self.assertEqual(self.says("pwd", cwd=name), home[:-1] + b"/" + name.encode() + b"\n")
         self.assertEqual(self.says("pwd", cwd="/"), b"/\n")
         out, _, status, _ = self.result("echo no", cwd="not/there")
