@@ -91,7 +91,6 @@ class Given(Commands):
                          b"2|it's \"x\" $HOME `y` \\ ;||\n")
 
     def test_directory(self):
-        self.need("files")
         name = "dir with 'quotes'"
         home = self.says('mkdir "dir with \'quotes\'"; pwd')
         self.addCleanup(self.says, 'rmdir "dir with \'quotes\'"')

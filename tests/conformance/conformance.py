@@ -92,7 +92,7 @@ def work(options, base):
         return 1
     lab.Case.lab.begin()
     result = unittest.TextTestRunner(verbosity=2).run(tests(options.chosen))
-    problems = lab.Case.lab.end()
+    problems = lab.Case.lab.stop()
     for problem in problems:
         print("FAIL:", problem, file=sys.stderr)
     return 0 if result.wasSuccessful() and result.testsRun and not problems else 1

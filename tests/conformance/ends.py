@@ -28,6 +28,12 @@ class End(lab.Case):
             read(path / "console.follow")
 
 
+    def nothing_left(self, mount):
+        """Unmounts; fails with all that is left."""
+        if problems := mount.stop():
+            self.fail("\n".join(problems))
+
+
 class Apart(End):
     """Instances know nothing of each other."""
 
@@ -150,7 +156,7 @@ class Nothing(End):
             self.lab.make(name)
         if (self.daemon.pool / "a/runs").exists():
             self.start("sleep 1000", self.instance)
-        self.assertEqual(self.lab.end(), [])
+        self.nothing_left(self.lab)
 
 
     def machines(self):
@@ -171,13 +177,13 @@ class Step(End):
         if not config:
             self.skipTest(f"--break {self.step}=CONFIG was not given")
         # The other daemon's processes are not to be taken for this one's.
-        self.assertEqual(self.lab.end(), [])
+        self.nothing_left(self.lab)
         self.mount = Daemon(self.lab.options.poolfs, config, self.lab.options.pool, self.lab.base)
         self.addCleanup(self.unmount)
         self.path = self.mount.pool / "x"
 
     def unmount(self):
-        self.assertEqual(self.mount.stop(), [])
+        self.nothing_left(self.mount)
 
     def made(self):
         self.quickly(self.path.mkdir)

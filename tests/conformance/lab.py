@@ -262,7 +262,7 @@ class Daemon:
             if status := self.process.wait(PATIENCE):
                 problems.append(f"the daemon ended with status {status}")
         except subprocess.TimeoutExpired:
-            problems.append("the daemon does not end after the unmount")
+            problems.append("the daemon does not end after the unmount; " + self.show_log())
             self.process.kill()
             self.process.wait()
         return problems + self.left()
@@ -320,7 +320,7 @@ class Lab:
         for name in ("b", "c")[:self.daemon.count() - 1]:
             self.daemon.make(name)
 
-    def end(self):
+    def stop(self):
         """The end of the mount, if it is there; what is wrong afterwards."""
         return self.daemon.stop()
 

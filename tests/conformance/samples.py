@@ -53,6 +53,12 @@ def ssh(base):
             }, ["--console", "echo $((6*7))-=42-"]
 
 
+def shellfiles(base):
+    """The same without SFTP: files/ is carried by commands."""
+    pools, more = ssh(base)
+    return {"": pools[""] + "files_by = shell\n"}, more
+
+
 def lent(base):
     """Two machines that are lent."""
     servers = [harness.Sshd(base / "one", "MaxSessions 100")]
@@ -80,7 +86,7 @@ def pool_of(kind, **keys):
     return f"[pool {POOL}]\ntype = {kind}\n" + "".join(f"{key} = {what}\n" for key, what in keys.items())
 
 
-def programs(_base):
+def chroot(_base):
     """The example of programs that make a machine, reached by `run`."""
     if not shutil.which("busybox"):
         raise unittest.SkipTest("no busybox")

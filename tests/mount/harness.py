@@ -7,6 +7,7 @@ server on loopback, waiting for conditions, and the checks that must hold at the
 A test is a unittest.TestCase in tests/mount/test_*.py, run by `main()`.
 """
 import contextlib
+import ctypes
 import errno
 import json
 import os
@@ -103,6 +104,17 @@ def processes_with(path):
             if str(path) in words or os.readlink(entry / "cwd").startswith(str(path)):
                 found.append(int(entry.name))
     return found
+
+
+def own_mounts():
+    """Gives this process and its children a mount namespace of their own. False: it cannot be had."""
+    clone_newns = 0x00020000  # unshare(2)
+    if ctypes.CDLL(None).unshare(clone_newns) != 0:
+        return False
+    # Mounts of others must not live on in there after their end.
+    sh("mount --make-rprivate / && "
+       "awk '$3 ~ /^fuse/ { print $2 }' /proc/self/mounts | xargs -r umount -l")
+    return True
 
 
 class Sshd:

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """Starting the daemon: the command line, the background, other users, a full disk."""
-import ctypes
 import errno
 import os
 import pathlib
@@ -252,11 +251,10 @@ class Users(unittest.TestCase):
         in its place, which everybody may open."""
         if os.geteuid() != 0 or os.stat("/dev/fuse").st_mode & 0o006 == 0o006:
             return
-        clone_newns = 0x00020000  # unshare(2): a mount namespace
-        if ctypes.CDLL(None).unshare(clone_newns) != 0:
+        if not harness.own_mounts():
             return
         with tempfile.TemporaryDirectory() as directory:
-            harness.sh(f"mount --make-rprivate / && mknod -m 0666 {directory}/fuse c 10 229 && "
+            harness.sh(f"mknod -m 0666 {directory}/fuse c 10 229 && "
                        f"mount --bind {directory}/fuse /dev/fuse", check=False)
 
     def test_ordinary_user(self):
