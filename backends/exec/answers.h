@@ -13,10 +13,10 @@ struct answers_lines {
 };
 
 /*
- * Takes size bytes more, at most LIMITS_STATUS in all: what is beyond is dropped. Calls each for every
- * whole line that is one: KEY is a name (text_is_name), VALUE is not empty and has no control bytes; and
- * other for every one that is not, with its text, cut to LIMITS_LINE bytes. False: the limit was
- * passed by this call.
+ * Takes size bytes more, at most LIMITS_STATUS in all: what is beyond is dropped. Calls each for
+ * every whole line that is one: KEY is a name (text_is_name), VALUE is not empty and has no
+ * control bytes; and other for every one that is not, with its text, cut to LIMITS_LINE bytes.
+ * False: the limit was passed by this call.
  */
 bool answers_lines_feed(struct answers_lines *lines, const void *bytes, size_t size,
 	void (*each)(void *data, const char *key, const char *value),
@@ -26,8 +26,8 @@ void answers_lines_end(struct answers_lines *lines,
 	void (*each)(void *data, const char *key, const char *value),
 	void (*other)(void *data, const char *line), void *data);
 
-/* The one line of address, of size bytes: [USER@]HOST[:PORT]. 0; -EINVAL with what it was and what would be
- * right. */
+/* The one line of address, of size bytes: [USER@]HOST[:PORT]. 0; -EINVAL with what it was and
+ * what would be right. */
 int answers_address(const char *bytes, size_t size, struct target *target, struct poolfs_err *err);
 
 #endif

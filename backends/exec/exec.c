@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The life of a machine that is made of programs:
+ * How a machine that is made of programs begins:
  *
- *	start: poolfs-programs -> create -> wait and console, which go on -> address
- *	       or, for run, a second poolfs-programs, which the transport gets
- *	stop:  what is under way -> the runs -> destroy -> wait, console -> poolfs-programs
- *
- * Each step of stop ends something, and the next is taken when that has ended: stop_step looks at what
- * is still there. The runs have a process of their own, so that all that commands left behind ends before
- * destroy, and all that create left behind after it.
+ *	poolfs-programs -> create -> wait and console, which go on -> address, or, for run, a second
+ *	poolfs-programs, which the transport gets
  */
 #include "backends/exec/exec.h"
 
@@ -25,39 +20,10 @@
 #include "backends/exec/answers.h"
 #include "backends/exec/host.h"
 #include "backends/exec/limits.h"
+#include "backends/exec/parts.h"
 #include "backends/exec/programs.h"
 #include "backends/process/child.h"
 #include "backends/remote/tap.h"
-
-struct exec {
-	struct poolfs_machine *machine;
-	const struct poolfs_values *values;
-	char *directory;		/* of the programs */
-	char **environment;
-	struct poolfs_op *start, *stop, *verb;	/* while they are not done */
-	struct host *host, *runs;	/* for the programs, for the transport; NULL: none */
-	struct programs *programs;
-	bool starting;			/* poolfs-programs was, and did not answer yet */
-	bool up;			/* programs can be started */
-	struct program *current;	/* create, address or destroy */
-	struct program *waiting, *acting; /* wait; that of a verb */
-	bool created;			/* create was begun: destroy is owed */
-	bool destroying;		/* current is destroy */
-	bool anew;			/* poolfs-programs was started once more, for destroy */
-	bool hurry;			/* stop takes too long */
-	uv_timer_t *again;		/* asks for the address again; the next step of stop */
-	struct answers_lines lines;	/* of create */
-	struct text answer;		/* of address */
-	struct target target;
-	char trouble[512];		/* why there is no address yet; "" */
-	char remains[900];		/* what destroy did not do; "": all is well */
-	struct tap *console;
-	char *console_text;
-	bool console_stopping;
-};
-
-static void stop_step(struct exec *exec);
-static void stop_console(struct exec *exec);
 
 /* ---- The start ---------------------------------------------------------------- */
 
@@ -134,7 +100,7 @@ static void on_address_ended(void *data, int status, const char *text)
 
 	exec->current = NULL;
 	if (!exec->start) {
-		stop_step(exec);
+		ending_step(exec);
 	} else if (status == 126 || status == 127) {
 		finish_start(exec, -EIO, text);
 	} else if (status != 0) {
@@ -170,7 +136,7 @@ static void on_runs_ended(void *data)
 
 	host_free(exec->runs);
 	exec->runs = NULL;
-	stop_step(exec);
+	ending_step(exec);
 }
 
 /* Makes the way for run. */
@@ -192,8 +158,8 @@ static void on_wait_ended(void *data, int status, const char *text)
 	if (!exec->stop && exec->up)
 		poolfs_machine_ended(exec->machine, POOLFS_ENDED_STOPPED, "%s",
 			*text ? text : "the machine ended (wait has)");
-	stop_console(exec);
-	stop_step(exec);
+	ending_console(exec);
+	ending_step(exec);
 }
 
 /* Starts what accompanies the machine. */
@@ -244,7 +210,7 @@ static void on_create_ended(void *data, int status, const char *text)
 		reach(exec);
 	else if (exec->start)
 		finish_start(exec, -EIO, text);
-	stop_step(exec);
+	ending_step(exec);
 }
 
 /* Programs can be started. */
@@ -257,7 +223,7 @@ static void on_up(void *data)
 
 	exec->starting = false;
 	exec->up = true;
-	stop_step(exec);
+	ending_step(exec);
 	if (!exec->start)
 		return;
 	if (!options.words[0]) {
@@ -279,7 +245,7 @@ static void on_down(void *data, const char *reason)
 		finish_start(exec, -EIO, reason);
 	else if (was_up && !exec->stop)
 		poolfs_machine_ended(exec->machine, POOLFS_ENDED_STOPPED, "%s", reason);
-	stop_step(exec);
+	ending_step(exec);
 }
 
 static const struct programs_events programs_events = { .up = on_up, .down = on_down };
@@ -292,7 +258,7 @@ static void on_host_ended(void *data)
 	host_free(exec->host);
 	exec->host = NULL;
 	exec->starting = false;
-	stop_step(exec);
+	ending_step(exec);
 }
 
 /* The core no longer waits for the start. */
@@ -311,7 +277,7 @@ static void on_cancel_start(void *data)
 }
 
 /* Makes the programs' directory, and the process that keeps them. */
-static int begin(struct exec *exec, struct poolfs_err *err)
+int exec_begin(struct exec *exec, struct poolfs_err *err)
 {
 	if (mkdir(exec->directory, 0700) < 0 && errno != EEXIST)
 		return poolfs_err_set(err, -errno, "%s: %s", exec->directory, strerror(errno));
@@ -334,201 +300,9 @@ static void exec_start(void *state, struct poolfs_op *op)
 	poolfs_op_on_cancel(op, on_cancel_start, exec);
 	if (!exec->start)
 		return;
-	int result = begin(exec, &err);
+	int result = exec_begin(exec, &err);
 	if (result < 0)
 		finish_start(exec, result, err.text);
-}
-
-/* ---- The end ------------------------------------------------------------------ */
-
-/* Ends a program, as quickly as there is time. */
-static void end_program(struct exec *exec, struct program *program)
-{
-	if (exec->hurry)
-		program_kill(program);
-	else
-		program_stop(program);
-}
-
-/* destroy ended. */
-static void on_destroy_ended(void *data, int status, const char *text)
-{
-	struct exec *exec = data;
-
-	exec->current = NULL;
-	exec->destroying = false;
-	if (status != 0)
-		snprintf(exec->remains, sizeof(exec->remains), "%s", text);
-	stop_step(exec);
-}
-
-/* Undoes create. Where the process that keeps programs was killed, there has to be another one. */
-static void destroy(struct exec *exec)
-{
-	struct poolfs_err err = { "" };
-	struct program_options options = { .name = "destroy",
-		.words = poolfs_words(exec->values, "destroy"),
-		.limit_ms = (uint64_t)poolfs_number(exec->values, "destroy_timeout"),
-		.limit_name = "destroy_timeout", .ended = on_destroy_ended, .data = exec };
-
-	if (exec->starting && !exec->hurry)
-		return;
-	if (options.words[0] && !exec->up && !exec->anew && !exec->hurry) {
-		programs_free(exec->programs);
-		exec->programs = NULL;
-		if (exec->host) {
-			host_end(exec->host);
-			return;
-		}
-		exec->anew = true;
-		if (begin(exec, &err) == 0)
-			return;
-	}
-	exec->created = false;
-	if (options.words[0] && exec->up && !exec->hurry) {
-		exec->destroying = true;
-		exec->current = programs_start(exec->programs, &options);
-		return;
-	}
-	if (options.words[0])
-		snprintf(exec->remains, sizeof(exec->remains), "destroy could not be run");
-	stop_step(exec);
-}
-
-/* The console is closed. */
-static void on_console_stopped(void *data)
-{
-	struct exec *exec = data;
-
-	tap_free(exec->console);
-	exec->console = NULL;
-	stop_step(exec);
-}
-
-/* Closes the console. */
-static void stop_console(struct exec *exec)
-{
-	if (exec->console && !exec->console_stopping) {
-		exec->console_stopping = true;
-		tap_stop(exec->console, on_console_stopped, exec);
-	}
-}
-
-/* Closes the console, and lets go of poolfs-programs. */
-static void stop_rest(struct exec *exec)
-{
-	stop_console(exec);
-	programs_free(exec->programs);
-	exec->programs = NULL;
-	exec->up = false;
-	if (exec->host)
-		host_end(exec->host);
-}
-
-/* The next step: what is still there? */
-static void take_step(uv_timer_t *timer)
-{
-	struct exec *exec = timer->data;
-
-	if (!exec->stop)
-		return;
-	if (exec->current || exec->acting) {
-		/* destroy has a limit of its own. */
-		if (exec->current && (!exec->destroying || exec->hurry))
-			end_program(exec, exec->current);
-		if (exec->acting)
-			end_program(exec, exec->acting);
-	} else if (exec->runs) {
-		host_end(exec->runs);
-	} else if (exec->created) {
-		destroy(exec);
-	} else if (exec->waiting) {
-		end_program(exec, exec->waiting);
-	} else if (exec->host || exec->console) {
-		stop_rest(exec);
-	} else {
-		struct poolfs_op *op = exec->stop;
-
-		exec->stop = NULL;
-		poolfs_op_done(op, *exec->remains ? -EIO : 0, "%s", exec->remains);
-	}
-}
-
-/* Has the next step taken, from the loop, if the end has begun. */
-static void stop_step(struct exec *exec)
-{
-	if (exec->stop)
-		uv_timer_start(exec->again, take_step, 0, 0);
-}
-
-/* It takes too long. */
-static void on_cancel_stop(void *data)
-{
-	struct exec *exec = data;
-
-	exec->hurry = true;
-	stop_step(exec);
-}
-
-/* .stop */
-static void exec_stop(void *state, struct poolfs_op *op)
-{
-	struct exec *exec = state;
-
-	exec->stop = op;
-	poolfs_op_on_cancel(op, on_cancel_stop, exec);
-	stop_step(exec);
-}
-
-/* ---- Verbs -------------------------------------------------------------------- */
-
-/* A verb's program ended. */
-static void on_verb_ended(void *data, int status, const char *text)
-{
-	struct exec *exec = data;
-	struct poolfs_op *op = exec->verb;
-
-	exec->acting = NULL;
-	exec->verb = NULL;
-	poolfs_op_done(op, status == 0 ? 0 : status < 0 ? -ECANCELED : -EIO, "%s", text);
-	stop_step(exec);
-}
-
-/* The core no longer waits for it. */
-static void on_cancel_verb(void *data)
-{
-	struct exec *exec = data;
-
-	if (exec->acting)
-		program_stop(exec->acting);
-}
-
-/* The key of a verb, as the values have it. */
-static const char *verb_key(const struct exec *exec, const char *verb)
-{
-	const char *key;
-
-	for (size_t i = 0; (key = poolfs_member(exec->values, "ctl.VERB", i)); i++)
-		if (strcmp(key + strlen("ctl."), verb) == 0)
-			break;
-	return key;
-}
-
-/* .verb */
-static void exec_verb(void *state, const char *verb, const char *argument, struct poolfs_op *op)
-{
-	struct exec *exec = state;
-	struct program_options options = { .name = verb_key(exec, verb), .ended = on_verb_ended,
-		.data = exec };
-
-	if (!exec->up || exec->stop || !options.name) {
-		poolfs_op_done(op, -EHOSTDOWN, "the machine has ended");
-		return;
-	}
-	options.words = poolfs_words(exec->values, options.name);
-	exec->verb = op;
-	exec->acting = programs_start(exec->programs, &options);
-	poolfs_op_on_cancel(op, on_cancel_verb, exec);
 }
 
 /* ---- The table ---------------------------------------------------------------- */
@@ -621,8 +395,8 @@ const struct poolfs_backend exec_backend = {
 	.open = exec_open,
 	.close = exec_close,
 	.start = exec_start,
-	.stop = exec_stop,
+	.stop = ending_stop,
 	.address = exec_address,
 	.console_write = exec_console_write,
-	.verb = exec_verb,
+	.verb = ctl_start,
 };

@@ -3,7 +3,8 @@
 #ifndef EXEC_LIMITS_H
 #define EXEC_LIMITS_H
 
-/* A program that is to end gets TERM, after so long KILL, and so long again before it is given up. */
+/* A program that is to end gets TERM, after so long KILL, and so long again before it is given
+ * up. */
 #define LIMITS_TERM_MS 1000u
 #define LIMITS_KILL_MS 300u
 /* The same for what programs left behind. */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * poolfs-programs: keeps the programs of one machine of kind exec. Started by the shim in the machine's
- * directory, with a socket of the agent's kind (agent/talk.h) as standard input. It is the agent without a
- * machine of its own: a subreaper (prctl(2)), so that whatever a program starts, in whatever session,
- * stays a descendant. When the shim lets go of the socket, on purpose or because it was killed, all
- * descendants are ended: TERM, a grace, KILL.
+ * poolfs-programs: keeps the programs of one machine of kind exec. Started by the shim in the
+ * machine's directory, with a socket of the agent's kind (agent/talk.h) as standard input. It is
+ * the agent without a machine of its own: a subreaper (prctl(2)), so that whatever a program
+ * starts, in whatever session, stays a descendant. When the shim lets go of the socket, on
+ * purpose or because it was killed, all descendants are ended: TERM, a grace, KILL.
  *
- * poolfs-programs PROGRAM ARGUMENT...: the same for one program, with our standard streams, until it ends or
- * we get TERM.
+ * poolfs-programs PROGRAM ARGUMENT...: the same for one program, with our standard streams, until
+ * it ends or we get TERM.
  */
 #include <errno.h>
 #include <fcntl.h>

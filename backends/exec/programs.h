@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The user's programs that make, describe and end a machine: each is a run of the agent's kind, whose
- * standard error goes to the log, and which ends with all that it started, when it is to end. Loop's
- * thread only.
+ * The user's programs that make, describe and end a machine: each is a run of the agent's kind,
+ * whose standard error goes to the log, and which ends with all that it started, when it is to
+ * end. Loop's thread only.
  */
 #ifndef EXEC_PROGRAMS_H
 #define EXEC_PROGRAMS_H
@@ -28,10 +28,11 @@ struct program_options {
 	/* What it printed on standard output; NULL: it goes to the log. */
 	void (*output)(void *data, const void *bytes, size_t size);
 	/*
-	 * It ended; once. status: its exit status, 128 + the signal that ended it, or -1: the limit came, or
-	 * program_stop. text: how, for people, with the last it printed on standard error; "" for status 0
-	 * when there is none. The program is not to be used from then on. What it left behind in silence, or
-	 * with its output, which goes to the log, belongs to the machine.
+	 * It ended; once. status: its exit status, 128 + the signal that ended it, or -1: the
+	 * limit came, or program_stop. text: how, for people, with the last it printed on
+	 * standard error; "" for status 0 when there is none. The program is not to be used from
+	 * then on. What it left behind in silence, or with its output, which goes to the log,
+	 * belongs to the machine.
 	 */
 	void (*ended)(void *data, int status, const char *text);
 	void *data;
@@ -52,8 +53,8 @@ void program_stop(struct program *program);
 /* The same without a grace. */
 void program_kill(struct program *program);
 
-/* The last line, which is not empty, of what a program printed; what is behind it goes. "": there is none.
- * In the text, or constant. */
+/* The last line, which is not empty, of what a program printed; what is behind it goes. "":
+ * there is none. In the text, or constant. */
 const char *program_last_line(struct text *text);
 
 #endif

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The transport "programs": the key run is a program that runs a command in the machine. Its text is the
- * program's last argument; streams, end and signals are those of the program, which is a run of an agent on
- * this host (agent/). Up is: the agent has answered, and a first command, `true`, has ended well. Files are
- * carried by commands too (shellfiles/).
+ * The transport "programs": the key run is a program that runs a command in the machine. Its text
+ * is the program's last argument; streams, end and signals are those of the program, which is a
+ * run of an agent on this host (agent/). Up is: the agent has answered, and a first command,
+ * `true`, has ended well. Files are carried by commands too (shellfiles/).
  *
- * A command's text is preceded, on its first line, by `cd` and `export` with ";" behind: not by variables
- * of the program, which would let who may run commands in the machine change what the program does on the
- * host.
+ * A command's text is preceded, on its first line, by `cd` and `export` with ";" behind: not by
+ * variables of the program, which would let who may run commands in the machine change what the
+ * program does on the host.
  */
 #include <errno.h>
 #include <stdio.h>
