@@ -23,7 +23,7 @@ static const struct {
 	{ "ssh", POOLFS_FEATURE_COMMANDS | POOLFS_FEATURE_FILES | POOLFS_FEATURE_FORWARD,
 		poolfs_ssh_keys, ssh_keys_check },
 	{ "agent", POOLFS_FEATURE_COMMANDS | POOLFS_FEATURE_FILES | POOLFS_FEATURE_FORWARD },
-	{ "programs", POOLFS_FEATURE_COMMANDS },
+	{ "programs", POOLFS_FEATURE_COMMANDS | POOLFS_FEATURE_FILES },
 	{ "none" },
 };
 #define TRANSPORTS (sizeof(transports) / sizeof(*transports))

@@ -21,6 +21,7 @@
 #include "backends/exec/limits.h"
 #include "backends/exec/programs.h"
 #include "backends/protocol/protocol.h"
+#include "backends/shellfiles/shellfiles.h"
 #include "backends/transport.h"
 
 enum state { STATE_DOWN, STATE_CONNECTING, STATE_PROBING, STATE_UP };
@@ -32,6 +33,7 @@ struct transport {
 	struct transport *agent;
 	bool agent_up;
 	enum state state;
+	struct shellfiles *files;
 	struct transport_run *probe;	/* the first command */
 	struct text printed;		/* the end of what it printed on standard error */
 	uv_timer_t timer;		/* of STATE_PROBING: its limit */
@@ -117,6 +119,7 @@ static void probe_ended(void *data, enum run_state state, int status)
 	if (state == RUN_EXITED && status == 0) {
 		uv_timer_stop(&transport->timer);
 		transport->state = STATE_UP;
+		shellfiles_begin(transport->files);
 		transport->events->up(transport->data);
 		return;
 	}
@@ -182,6 +185,7 @@ static void agent_is_down(void *data, bool fatal, const char *reason)
 	struct transport *transport = data;
 
 	transport->agent_up = false;
+	shellfiles_lose(transport->files, -EHOSTDOWN);
 	if (transport->state == STATE_DOWN)
 		return;
 	transport->state = STATE_DOWN;
@@ -204,6 +208,8 @@ static void agent_shows(void *data, const char *key, const char *value)
 
 	transport->events->status(transport->data, key, value);
 }
+
+static const struct shellfiles_events files_events = { .log = agent_says, .status = agent_shows };
 
 static const struct transport_events agent_events = {
 	.up = agent_is_up,
@@ -230,6 +236,7 @@ static void programs_disconnect(struct transport *transport)
 	transport->state = STATE_DOWN;
 	transport->agent_up = false;
 	uv_timer_stop(&transport->timer);
+	shellfiles_lose(transport->files, -EHOSTDOWN);
 	agent_transport.disconnect(transport->agent);
 }
 
@@ -248,6 +255,7 @@ static int programs_make(struct uv_loop_s *loop, const struct poolfs_values *val
 	transport->events = events;
 	transport->data = data;
 	transport->values = values;
+	transport->files = shellfiles_new(loop, &programs_transport, transport, &files_events, transport);
 	uv_timer_init(loop, &transport->timer);
 	transport->timer.data = transport;
 	*out = transport;
@@ -265,6 +273,7 @@ static void programs_free_all(struct transport *transport)
 {
 	if (!transport)
 		return;
+	shellfiles_free(transport->files);
 	agent_transport.free(transport->agent);
 	text_done(&transport->printed);
 	uv_close((uv_handle_t *)&transport->timer, timer_closed);
@@ -274,14 +283,13 @@ static void programs_free_all(struct transport *transport)
 static void programs_file(struct transport *transport, uint64_t key, const struct file_call *call,
 	transport_file_done *done, void *data)
 {
-	struct file_reply reply = { .error = -EOPNOTSUPP };
-
-	done(data, &reply, NULL, 0);
+	shellfiles_add(transport->files, key, call, done, data);
 }
 
 /* .file_cancel */
 static void programs_file_cancel(struct transport *transport, uint64_t key)
 {
+	shellfiles_cancel(transport->files, key);
 }
 
 const struct transport_ops programs_transport = {

@@ -127,12 +127,30 @@ class Life(ExecTest):
         os.kill(self.mount.shim_pid("leaves", "a"), signal.SIGKILL)
         wait_for(lambda: not local_processes(self.token), "end of what create left")
 
+    def keepers(self, pool):
+        """The processes that keep an instance's programs, and then its runs."""
+        shim = self.mount.shim_pid(pool, "a")
+        return sorted(pid for pid in harness.processes_with("poolfs-programs")
+                      if runs.parent(pid) == shim and programs.cmdline(pid).split()[1:] == [])
+
+    def test_killed_keeper_of_runs_is_a_loss(self):
+        instance = self.new("bare")
+        (instance / "files/file").write_text("x")
+        write(instance / "cmd", f"sleep {self.token}")
+        wait_for(lambda: local_processes(self.token), "the command")
+        os.kill(self.keepers("bare")[1], signal.SIGKILL)
+        wait_for(lambda: text(instance / "state") == "lost\n", "the loss")
+        self.assertEqual(text(instance / "last/exit"), "255\n")
+        self.assertIn("has gone", text(instance / "error"))
+        with self.assertRaises(OSError):
+            (instance / "files/file").read_text()
+        wait_for(lambda: not local_processes(self.token), "end of the command")
+        self.remove(instance)
+
     def test_killed_keeper_is_the_end_and_destroy_is_run(self):
         instance = self.new("ends")
-        shim = self.mount.shim_pid("ends", "a")
-        for pid in harness.processes_with("poolfs-programs"):
-            if runs.parent(pid) == shim and programs.cmdline(pid).split()[1:] == []:
-                os.kill(pid, signal.SIGKILL)
+        for pid in self.keepers("ends"):
+            os.kill(pid, signal.SIGKILL)
         wait_for(lambda: text(instance / "state") == "stopped\n", "end of the machine")
         self.assertIn("has gone", text(instance / "error"))
         os.kill(int(text(self.mount.directory_of("ends", "a") / "exec/pid")), signal.SIGKILL)

@@ -34,6 +34,12 @@ class Chroot(harness.MountTest):
         self.assertEqual(self.run_in(instance, "pwd; echo x >file; ls /; echo \"it's $HOME\"; exit 3"),
                          (b"/root\nbin\ndev\nroot\ntmp\nit's /root\n", 3))
         self.assertEqual(text(f"{root}/root/file"), "x\n")
+        self.assertEqual(text(instance / "files/file"), "x\n")
+        data = os.urandom(200000)
+        (instance / "files/a 'name'").write_bytes(data)
+        with open(f"{root}/root/a 'name'", "rb") as file:
+            self.assertEqual(file.read(), data)
+        self.assertEqual(sorted(os.listdir(instance / "files")), ["a 'name'", "file"])
         self.run_in(instance, "touch /tmp/rubbish")
         self.assertEqual(text(instance / "ctl"), "stop\nclean\n")
         write(instance / "ctl", "clean")
