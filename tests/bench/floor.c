@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a command over SSH costs at least: libssh2 alone, blocking, on a session that is open
- * already: open a channel, exec, read to the end, close. No daemon, no FUSE. It has the cipher of
- * poolfs, and asks for the same methods.
+ * What a command or a forward over SSH costs at least: libssh2 alone, blocking, on a session that is
+ * open already. No daemon, no FUSE. It has the cipher of poolfs, and asks for the same methods.
  *
  *   floor PORT USER KEYFILE
  *
- * Logs in at 127.0.0.1, and for each line on standard input runs that command, or `true` for an empty
- * line, and prints the milliseconds that it took; its output is dropped.
+ * Logs in at 127.0.0.1, and does what each line on standard input says:
+ *
+ *   run COMMAND      opens a channel, executes, reads to the end, closes
+ *   take PORT SIZE   connects to a port of the server's host, the one of forward.py, and reads
+ *   give PORT SIZE   the same, and writes
+ *
+ * and prints the milliseconds that it took; what is read is dropped.
  */
 #include <arpa/inet.h>
+#include <inttypes.h>
 #include <libssh2.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -70,10 +75,11 @@ static LIBSSH2_SESSION *log_in(int port, const char *user, const char *key)
 	return session;
 }
 
+static char buffer[WINDOW / 8];
+
 /* One command. */
 static void run(LIBSSH2_SESSION *session, const char *command)
 {
-	static char buffer[WINDOW / 8];
 	LIBSSH2_CHANNEL *channel = libssh2_channel_open_ex(session, "session", 7, WINDOW, PACKET, NULL, 0);
 
 	need(channel != NULL, "channel");
@@ -83,6 +89,57 @@ static void run(LIBSSH2_SESSION *session, const char *command)
 	libssh2_channel_close(channel);
 	need(libssh2_channel_get_exit_status(channel) == 0, "the command");
 	libssh2_channel_free(channel);
+}
+
+/* Writes all of size bytes, which are any. */
+static void put(LIBSSH2_CHANNEL *channel, uint64_t size)
+{
+	while (size) {
+		ssize_t done = libssh2_channel_write(channel, buffer, size < sizeof(buffer) ? size : sizeof(buffer));
+
+		need(done > 0, "write");
+		size -= (uint64_t)done;
+	}
+}
+
+/* Reads size bytes. */
+static void get(LIBSSH2_CHANNEL *channel, uint64_t size)
+{
+	while (size) {
+		ssize_t done = libssh2_channel_read(channel, buffer, size < sizeof(buffer) ? size : sizeof(buffer));
+
+		need(done > 0, "read");
+		size -= (uint64_t)done;
+	}
+}
+
+/* One connection: 8 bytes say how many shall come; none: those that we send are counted. */
+static void carry(LIBSSH2_SESSION *session, int port, uint64_t take, uint64_t give)
+{
+	LIBSSH2_CHANNEL *channel = libssh2_channel_direct_tcpip(session, "127.0.0.1", port);
+
+	need(channel != NULL, "forward");
+	need(libssh2_channel_write(channel, (const char *)&take, sizeof(take)) == sizeof(take), "question");
+	put(channel, give);
+	libssh2_channel_send_eof(channel);
+	get(channel, take ? take : sizeof(take));
+	libssh2_channel_free(channel);
+}
+
+/* Does what a line says. */
+static void obey(LIBSSH2_SESSION *session, const char *line)
+{
+	uint64_t size;
+	int port;
+
+	if (strncmp(line, "run ", 4) == 0)
+		run(session, line + 4);
+	else if (sscanf(line, "take %d %" SCNu64, &port, &size) == 2)
+		carry(session, port, size, 0);
+	else if (sscanf(line, "give %d %" SCNu64, &port, &size) == 2)
+		carry(session, port, 0, size);
+	else
+		need(0, line);
 }
 
 int main(int argc, char **argv)
@@ -96,7 +153,7 @@ int main(int argc, char **argv)
 		double start = now();
 
 		line[strcspn(line, "\n")] = '\0';
-		run(session, *line ? line : "true");
+		obey(session, line);
 		printf("%.3f\n", now() - start);
 	}
 	libssh2_session_disconnect(session, "");

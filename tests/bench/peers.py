@@ -200,9 +200,12 @@ class Floor:
         self.process = subprocess.Popen([program, str(sshd.port), user, sshd.directory / "id"],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def run(self, command=""):
+    def run(self, command="true"):
         """Milliseconds."""
-        self.process.stdin.write(f"{command}\n")
+        return self.ask(f"run {command}")
+
+    def ask(self, line):
+        self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
         return float(self.process.stdout.readline())
 
