@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "backends/ssh/cipher.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,6 +27,14 @@ struct counter {
 	size_t used;			/* of the stream; STREAM_SIZE: none is left */
 	unsigned char stream[STREAM_SIZE];
 };
+
+/* The context that was last asked for a block through EVP_Cipher, and its counter, which it has until
+ * counter_free; and the counter that was last asked by OpenSSL. */
+static _Thread_local __attribute__((tls_model("initial-exec"))) struct {
+	const EVP_CIPHER_CTX *context;
+	struct counter *counter;
+} last;
+static _Thread_local struct counter *served;
 
 /* Of every context: OpenSSL's own cipher; there is one for the process. */
 static EVP_CIPHER *real_cipher;
@@ -53,6 +62,8 @@ static void counter_free(void *data)
 
 	if (!counter)
 		return;
+	if (last.counter == counter)
+		last.context = NULL;
 	EVP_CIPHER_CTX_free(counter->real);
 	explicit_bzero(counter, sizeof(*counter));
 	free(counter);
@@ -117,23 +128,59 @@ static __attribute__((noinline)) int mix(struct counter *counter, unsigned char 
 	return 1;
 }
 
-/* OSSL_FUNC_CIPHER_CIPHER, and _UPDATE. libssh2 asks for block after block, 67 million of them in a GiB:
- * that is done before anything else, in few instructions. */
+/* One block, if there is key stream for it: in few instructions, as there are 67 million of them in a
+ * GiB. */
+static inline bool mix_block(struct counter *counter, unsigned char *out, const unsigned char *in)
+{
+	typedef uint64_t block __attribute__((vector_size(BLOCK_SIZE), aligned(1), may_alias));
+	size_t used = counter->used;
+
+	if (used > STREAM_SIZE - BLOCK_SIZE)
+		return false;
+	*(block *)out = *(const block *)in ^ *(const block *)(counter->stream + used);
+	counter->used = used + BLOCK_SIZE;
+	return true;
+}
+
+/* OSSL_FUNC_CIPHER_CIPHER, and _UPDATE. */
 static int counter_cipher(void *data, unsigned char *out, size_t *out_size, size_t room,
 	const unsigned char *in, size_t size)
 {
-	typedef uint64_t block __attribute__((vector_size(BLOCK_SIZE), aligned(1), may_alias));
 	struct counter *counter = data;
-	size_t used = counter->used;
 
 	if (room < size)
 		return 0;
 	*out_size = size;
-	if (size != BLOCK_SIZE || used > STREAM_SIZE - BLOCK_SIZE)
-		return mix(counter, out, in, size);
-	*(block *)out = *(const block *)in ^ *(const block *)(counter->stream + used);
-	counter->used = used + BLOCK_SIZE;
-	return 1;
+	served = counter;
+	return (size == BLOCK_SIZE && mix_block(counter, out, in)) || mix(counter, out, in, size);
+}
+
+/* OpenSSL's own EVP_Cipher, which may come to counter_cipher: then the next call need not go there. */
+static __attribute__((noinline)) int ask_openssl(EVP_CIPHER_CTX *context, unsigned char *out,
+	const unsigned char *in, unsigned size)
+{
+	typedef int call(EVP_CIPHER_CTX *, unsigned char *, const unsigned char *, unsigned);
+	static call *real;
+
+	if (!real)
+		real = (call *)dlsym(RTLD_NEXT, "EVP_Cipher");
+	if (!real)
+		return -1;
+	served = NULL;
+	int result = real(context, out, in, size);
+	if (served) {
+		last.context = context;
+		last.counter = served;
+	}
+	return result;
+}
+
+/* What libssh2 calls, instead of the function of libcrypto; see cipher.h. */
+int EVP_Cipher(EVP_CIPHER_CTX *context, unsigned char *out, const unsigned char *in, unsigned size)
+{
+	if (context == last.context && size == BLOCK_SIZE && mix_block(last.counter, out, in))
+		return BLOCK_SIZE;
+	return ask_openssl(context, out, in, size);
 }
 
 /* OSSL_FUNC_CIPHER_FINAL: nothing is ever left over. */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <dlfcn.h>
 #include <openssl/evp.h>
 #include <openssl/provider.h>
 #include <openssl/rand.h>
@@ -118,6 +119,75 @@ static void test_again(void **state)
 	EVP_CIPHER_CTX_free(one);
 }
 
+/* What OpenSSL's own makes of a block under AES-256-CTR. */
+static void other_block(const unsigned char *key, const unsigned char *iv, unsigned char *out)
+{
+	EVP_CIPHER_CTX *own = EVP_CIPHER_CTX_new();
+	int size;
+
+	assert_int_equal(EVP_EncryptInit_ex(own, EVP_aes_256_ctr(), NULL, key, iv), 1);
+	assert_int_equal(EVP_EncryptUpdate(own, out, &size, plain, 16), 1);
+	EVP_CIPHER_CTX_free(own);
+}
+
+/* Contexts whose blocks come in turns, as of both directions of a connection. */
+static void test_turns(void **state)
+{
+	static const unsigned char keys[2][16] = { "one key.........", "another key....." }, iv[16] = { 1 };
+	static unsigned char all[2][SIZE];
+	EVP_CIPHER_CTX *both[2];
+
+	for (int i = 0; i < 2; i++) {
+		both[i] = context(keys[i], iv, i);
+		reference(keys[i], iv);
+		memcpy(all[i], expected, SIZE);
+	}
+	for (size_t at = 0; at < SIZE; at += 16) {
+		for (int i = 0; i < 2; i++) {
+			assert_true(EVP_Cipher(both[i], got, plain + at, 16) > 0);
+			assert_memory_equal(got, all[i] + at, 16);
+		}
+	}
+	EVP_CIPHER_CTX_free(both[0]);
+	EVP_CIPHER_CTX_free(both[1]);
+}
+
+/* A context that was asked last, and then is another cipher's. */
+static void test_other(void **state)
+{
+	static const unsigned char key[32] = "thirty-two bytes, or 256 bits..", iv[16] = { 1 };
+	unsigned char other[16];
+
+	other_block(key, iv, other);
+	reference(key, iv);
+	for (int how = 0; how < 3; how++) {
+		EVP_CIPHER_CTX *one = context(key, iv, 1);
+
+		assert_true(EVP_Cipher(one, got, plain, 16) > 0);
+		assert_true(EVP_Cipher(one, got + 16, plain + 16, 16) > 0);
+		assert_memory_equal(got, expected, 32);
+		if (how == 1)
+			assert_int_equal(EVP_CIPHER_CTX_reset(one), 1);
+		if (how == 2) {
+			/* The next context most likely has its address. */
+			EVP_CIPHER_CTX_free(one);
+			one = EVP_CIPHER_CTX_new();
+		}
+		assert_int_equal(EVP_CipherInit(one, EVP_aes_256_ctr(), key, iv, 1), 1);
+		assert_true(EVP_Cipher(one, got, plain, 16) > 0);
+		assert_memory_equal(got, other, 16);
+		EVP_CIPHER_CTX_free(one);
+	}
+}
+
+/* Calls of libssh2 come here first. */
+static void test_preferred(void **state)
+{
+	assert_ptr_not_equal(dlsym(RTLD_DEFAULT, "EVP_Cipher"), NULL);
+	assert_ptr_not_equal(dlsym(RTLD_NEXT, "EVP_Cipher"), NULL);
+	assert_ptr_not_equal(dlsym(RTLD_DEFAULT, "EVP_Cipher"), dlsym(RTLD_NEXT, "EVP_Cipher"));
+}
+
 static int set_up(void **state)
 {
 	return cipher_install();
@@ -130,6 +200,9 @@ int main(void)
 		cmocka_unit_test(test_blocks),
 		cmocka_unit_test(test_pieces),
 		cmocka_unit_test(test_again),
+		cmocka_unit_test(test_turns),
+		cmocka_unit_test(test_other),
+		cmocka_unit_test(test_preferred),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, NULL);
