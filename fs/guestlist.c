@@ -12,8 +12,10 @@
 /* More touched names are not counted any more: then the list is of no use. A power of two. */
 #define TOUCHED_MAX 16384u
 #define TOUCHED_FIRST 64u
-/* So many look-ups within the cache's time make a list worth it. */
-#define MISSES 4u
+/* So many look-ups within the cache's time make a list worth it; and so many where that was so in another
+ * directory just now: somebody goes through a tree. */
+#define MISSES	    4u
+#define MISSES_WALK 2u
 /* A directory that was too large is not tried again for so long. */
 #define LARGE_NS 30000000000u
 
@@ -254,6 +256,7 @@ const struct text *guest_list_whole(struct guest_cache *cache, struct guest_node
 bool guest_list_missed(struct guest_cache *cache, struct guest_node *node)
 {
 	uint64_t now = uv_hrtime();
+	unsigned enough = now - node->tree->walked_at < cache->time ? MISSES_WALK : MISSES;
 
 	if (believed(cache, node))
 		return false;
@@ -261,7 +264,10 @@ bool guest_list_missed(struct guest_cache *cache, struct guest_node *node)
 		node->missed_since = now;
 		node->missed = 0;
 	}
-	return ++node->missed >= MISSES && cache->time && !node->list_asked && now >= node->large_until;
+	if (++node->missed < enough || !cache->time || node->list_asked || now < node->large_until)
+		return false;
+	node->tree->walked_at = now;
+	return true;
 }
 
 /* Not again soon. */

@@ -75,6 +75,7 @@ struct guest_tree {
 	size_t believed_count;
 	TAILQ_HEAD(, guest_list) lists;	/* see guestlist.h */
 	size_t lists_size;		/* bytes of their entries */
+	uint64_t walked_at;		/* when one was asked for, for look-ups; ns */
 	ino_t *linked;			/* forgotten places of files with several names; NULL: none */
 };
 
