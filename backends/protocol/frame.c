@@ -29,6 +29,8 @@
 #define SOCKET_BUFFER 1048576
 /* So many bytes of late frames go at once. */
 #define LATE_MAX 4096u
+/* So many in a row must have been followed soon by another frame before one waits. */
+#define LATE_FOLLOWED 4u
 
 enum link_state {
 	LINK_OPEN,
@@ -53,6 +55,8 @@ struct frame_link {
 	size_t scratch_size;
 	size_t queued, writes;	/* bytes and requests that libuv holds for us */
 	struct text late;	/* frames that go with the next one */
+	uint64_t late_at;	/* when the first was sent that no other frame followed yet, in ms; 0: none */
+	unsigned followed;	/* late frames in a row that another one followed soon */
 };
 
 /* A piece that the socket did not take at once. */
@@ -353,8 +357,19 @@ static void hurry(uv_timer_t *timer)
 	struct frame_link *link = container_of(timer, struct frame_link, hurry);
 	uv_buf_t late[1];
 
+	link->followed = 0;
 	if (link->state == LINK_OPEN && link->late.size)
 		send_all(link, late + 1, 0, 0);
+}
+
+/* A frame is sent that somebody waits for. */
+static void follow(struct frame_link *link)
+{
+	if (!link->late_at)
+		return;
+	bool soon = uv_now(link->pipe.loop) - link->late_at <= FRAME_LATE_MS;
+	link->followed = soon ? link->followed + 1 : 0;
+	link->late_at = 0;
 }
 
 /* Fills in header and buffers; the size of all of them, or a negative errno. */
@@ -386,7 +401,10 @@ int frame_link_send(struct frame_link *link, enum frame_type type, uint64_t id,
 	uv_buf_t all[PARTS_MAX + 2];
 	ssize_t size = make_frame(link, &header, parts, count, all + 1);
 
-	return size < 0 ? (int)size : send_all(link, all + 1, count + 1, (size_t)size);
+	if (size < 0)
+		return (int)size;
+	follow(link);
+	return send_all(link, all + 1, count + 1, (size_t)size);
 }
 
 /* Sends one that has time. */
@@ -399,7 +417,9 @@ int frame_link_send_late(struct frame_link *link, enum frame_type type, uint64_t
 
 	if (size < 0)
 		return (int)size;
-	if (link->late.size + (size_t)size > LATE_MAX)
+	if (!link->late_at)
+		link->late_at = uv_now(link->pipe.loop);
+	if (link->followed < LATE_FOLLOWED || link->late.size + (size_t)size > LATE_MAX)
 		return send_all(link, all + 1, count + 1, (size_t)size);
 	for (int i = 1; i <= count + 1; i++)
 		text_append(&link->late, all[i].base, all[i].len);

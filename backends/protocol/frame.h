@@ -42,9 +42,10 @@ void frame_link_free(struct frame_link *link);
 int frame_link_send(struct frame_link *link, enum frame_type type, uint64_t id,
 	const struct iovec *parts, int count);
 
-/* The same for a frame that nobody waits for: it goes with the next one, or after FRAME_LATE_MS, so that
- * neither end wakes up for it alone. Order is kept. */
-#define FRAME_LATE_MS 1u
+/* The same for a frame that nobody waits for. Where others followed such frames soon, it goes with the next one,
+ * or after FRAME_LATE_MS, so that neither end wakes up for it alone. Order is kept. (Longer than the kernel's tick,
+ * of 4 ms mostly: an alarm that comes before it is set in the hardware each time, which costs as much as is saved.) */
+#define FRAME_LATE_MS 5u
 int frame_link_send_late(struct frame_link *link, enum frame_type type, uint64_t id,
 	const struct iovec *parts, int count);
 
