@@ -12,6 +12,19 @@ sys.path.insert(0, str(HERE.parent / "mount"))
 import harness  # noqa: E402
 
 
+# Programs that run a command wrongly, and the test that must tell.
+WRONG = {
+    'sh -c "$1"; exit 0': "Ends.test_statuses",
+    'exec sh -c "$1" 2>&1': "Output.test_any_byte_on_both_outputs",
+    'sh -c "$1" | cat': "Output.test_end_of_the_output_is_not_the_end",
+    'exec sh -c "$(echo $1)"': "Text.test_quotes_and_bytes",
+    'exec sh -c "$1" </dev/null': "Given.test_input",
+    'cd /; exec sh -c "$1"': "Given.test_directory",
+    'exec setsid sh -c "$1" | cat': "Given.test_terminal",
+    'trap "" TERM; sh -c "$1"': "Ends.test_signals_that_end_a_command",
+}
+
+
 class Finds(unittest.TestCase):
     """Logins on one server, whose pool does something that it must not."""
 
@@ -61,6 +74,23 @@ class Finds(unittest.TestCase):
         config = self.config("bare", startup="true", files="/nonexistent/directory")
         said = self.suite(config, "lab", "-k", "Files.test_write", "--patience", "5")
         self.assertIn("FAILED", said)
+
+    def test_commands_that_are_run_wrongly(self):
+        script = self.base / "run"
+        config = self.base / "programs.ini"
+        config.write_text(f"[poolfs]\nworkdir = {self.base}/work\n[pool lab]\ntype = exec\n"
+                          f"run = {script}\n")
+        script.write_text("#!/bin/sh\nexec sh -c \"$1\"\n")
+        script.chmod(0o755)
+        words = [config, "lab"]
+        for test in WRONG.values():
+            words += ["-k", test]
+        self.suite(*words, status=0)
+        for wrong, test in WRONG.items():
+            with self.subTest(wrong):
+                script.write_text(f"#!/bin/sh\n{wrong}\n")
+                self.assertRegex(self.suite(config, "lab", "--patience", "2", "-k", test),
+                                 "(FAIL|ERROR): " + test.partition(".")[2])
 
     def test_wrong_calls(self):
         for words in ([], [self.config("good")], [self.config("good"), "lab", "--break", "create"],
