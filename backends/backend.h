@@ -173,8 +173,8 @@ struct poolfs_kind {
 	/* The key (SECONDS) that says how long stop may take, and a few seconds more; NULL: just these. */
 	const char *stop_limit;
 	/*
-	 * How commands and files get to the machine: "ssh" (NULL means that too), "agent" (kinds that
-	 * come with poolfs only), or "none". What the transport cannot do, or "none" at all, is not
+	 * How commands and files get to the machine: "ssh" (NULL means that too), "none", or, for kinds
+	 * that come with poolfs only, "agent" or "programs". What the transport cannot do, or "none" at all, is not
 	 * listed in the directory of an instance.
 	 */
 	const char *transport;

@@ -16,14 +16,15 @@
 static const struct {
 	const char *name;
 	uint32_t features;
+	bool own;		/* for kinds that come with poolfs only */
 	/* The transport's own keys, for kinds that may have it. */
 	const struct poolfs_key *keys;
 	int (*check)(const struct poolfs_values *values, struct poolfs_err *err);
 } transports[] = {
 	{ "ssh", POOLFS_FEATURE_COMMANDS | POOLFS_FEATURE_FILES | POOLFS_FEATURE_FORWARD,
-		poolfs_ssh_keys, ssh_keys_check },
-	{ "agent", POOLFS_FEATURE_COMMANDS | POOLFS_FEATURE_FILES | POOLFS_FEATURE_FORWARD },
-	{ "programs", POOLFS_FEATURE_COMMANDS | POOLFS_FEATURE_FILES },
+		false, poolfs_ssh_keys, ssh_keys_check },
+	{ "agent", POOLFS_FEATURE_COMMANDS | POOLFS_FEATURE_FILES | POOLFS_FEATURE_FORWARD, true },
+	{ "programs", POOLFS_FEATURE_COMMANDS | POOLFS_FEATURE_FILES, true },
 	{ "none" },
 };
 #define TRANSPORTS (sizeof(transports) / sizeof(*transports))
@@ -49,6 +50,15 @@ static int find_transport(const struct poolfs_kind *kind, const struct poolfs_va
 			return (int)i;
 	return poolfs_err_set(err, -EINVAL, "type: the kind %s names the transport \"%.64s\", which does "
 		"not exist", kind->name, name);
+}
+
+/* Whether it is not for modules. */
+bool facts_transport_is_own(const char *name)
+{
+	for (size_t i = 0; name && i < TRANSPORTS; i++)
+		if (strcmp(name, transports[i].name) == 0)
+			return transports[i].own;
+	return false;
 }
 
 /* Whether a kind's tables have the key. */

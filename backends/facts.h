@@ -46,6 +46,9 @@ const struct facts_verb *facts_verb(const struct facts *facts, const char *name,
 int facts_transport(const struct poolfs_kind *kind, const struct poolfs_values *values,
 	const char **name, struct poolfs_err *err);
 
+/* Whether a transport is for kinds that come with poolfs only. name may be NULL. */
+bool facts_transport_is_own(const char *name);
+
 /* Adds the verbs to the facts; without values, only those that every pool has. 0, or -EINVAL with err: one is
  * no verb. */
 int facts_verbs(const struct poolfs_kind *kind, const struct poolfs_values *values, struct facts *facts,

@@ -185,9 +185,9 @@ static int check_transport(const struct poolfs_kind *kind, struct poolfs_err *er
 
 	if (kind->transport_with)
 		return 0;
-	if (kind->transport && strcmp(kind->transport, "agent") == 0)
-		return poolfs_err_set(err, -EINVAL, "the transport agent is for kinds that come with "
-			"poolfs: use ssh or none");
+	if (facts_transport_is_own(kind->transport))
+		return poolfs_err_set(err, -EINVAL, "the transport %s is for kinds that come with "
+			"poolfs: use ssh or none", kind->transport);
 	int result = facts_transport(kind, NULL, &name, err);
 	return result < 0 ? result : 0;
 }

@@ -110,9 +110,9 @@ static int examine_values(const struct module *module, struct facts *facts, stru
 	struct poolfs_values *values = values_from_json(tables, object, err);
 	int result = values ? facts_find(&module->kind, values, facts, err) : -EINVAL;
 
-	if (result == 0 && strcmp(facts->transport, "agent") == 0)
-		result = poolfs_err_set(err, -EINVAL, "type: the kind %s names the transport agent, which "
-			"is for kinds that come with poolfs", module->kind.name);
+	if (result == 0 && facts_transport_is_own(facts->transport))
+		result = poolfs_err_set(err, -EINVAL, "type: the kind %s names the transport %s, which "
+			"is for kinds that come with poolfs", module->kind.name, facts->transport);
 	if (result == 0 && facts->verb_count && !module->backend.verb)
 		result = poolfs_err_set(err, -EINVAL, "type: the kind %s has verbs, but no function verb",
 			module->kind.name);

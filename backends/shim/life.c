@@ -588,13 +588,11 @@ void life_run_ended(struct shim *shim)
 void life_stop(struct shim *shim)
 {
 	struct life *life = &shim->life;
-	const struct poolfs_backend *backend = shim->setup.backend;
 
 	if (life->stopping)
 		return;
 	life->stopping = true;
-	life->leaving = backend && backend->kind->features & POOLFS_FEATURE_OUTLIVES && life->up &&
-			!TAILQ_EMPTY(&shim->commands.running);
+	life->leaving = shim->setup.outlives && life->up && !TAILQ_EMPTY(&shim->commands.running);
 	if (life->leaving)
 		commands_kill(shim);
 	uv_timer_start(&life->boot, life_leave, life->leaving ? LIFE_LEAVE_MS : 0, 0);

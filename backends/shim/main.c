@@ -239,6 +239,15 @@ static uint64_t stop_limit(const struct instance *instance)
 	return LIFE_STOP_MS + (key ? (uint64_t)poolfs_number(instance->values, key) : 0);
 }
 
+/* Whether the machine goes on without the instance. */
+static bool outlives(const struct instance *instance)
+{
+	const struct poolfs_kind *kind = instance->backend->kind;
+	uint32_t more = kind->features_with ? kind->features_with(instance->values) : 0;
+
+	return (kind->features | more) & POOLFS_FEATURE_OUTLIVES;
+}
+
 /* Runs the instance until it ends. */
 static int run(const struct instance *instance, const char *directory, int dirfd)
 {
@@ -252,6 +261,7 @@ static int run(const struct instance *instance, const char *directory, int dirfd
 		.directory = directory,
 		.dirfd = dirfd,
 		.listener = PROTOCOL_SOCKET_FD,
+		.outlives = outlives(instance),
 		.stop_limit = stop_limit(instance),
 		.grace = LIMITS_GRACE_MS,
 		.done = on_done,

@@ -145,6 +145,40 @@ def programs(base):
             }, ["--console", "echo $((6*7))-=42-"]
 
 
+def module_pool(base, **keys):
+    """A pool of the example module, built against the header of this source."""
+    module = base / "null.so"
+    if not module.exists():
+        if not shutil.which("cc"):
+            raise unittest.SkipTest("no C compiler")
+        top = HERE.parents[1]
+        (base / "include").mkdir()
+        (base / "include/poolfs").symlink_to(top / "backends")
+        subprocess.run(["cc", "-shared", "-fPIC", f"-I{base}/include", "-o", module,
+                        top / "docs/examples/module/null.c"], check=True)
+    return f"modules = {module}\n" + pool_of("null", **keys)
+
+
+def module(base):
+    """Machines of a module, without commands and files."""
+    return {"": module_pool(base, count=5),
+            "create": module_pool(base, fail="start"),
+            "never-ready": module_pool(base, delay="1h", boot_timeout=2),
+            "ends": module_pool(base, fail="end"),
+            "destroy": module_pool(base, fail="stop")
+            }, ["--console", "typed=typed"]
+
+
+def module_ssh(base):
+    """The same, with commands and files by SSH."""
+    server = harness.Sshd(base / "sshd", "MaxSessions 100")
+    keys = {"address": f"127.0.0.1:{server.port}", "ssh_user": targets.USER, "ssh_key": server.directory / "id"}
+    (base / "home").mkdir()
+    return {"": module_pool(base, files=base / "home", count=1, **keys),
+            "never-ready": module_pool(base, **{**keys, "address": "127.0.0.1:1", "boot_timeout": 2}),
+            "ends": module_pool(base, fail="end", **keys)}, []
+
+
 def run(kind, base):
     """Writes the configurations and runs the suite."""
     pools, more = kind(base)

@@ -19,6 +19,8 @@
 
 #include <poolfs/backend.h>
 
+static const char *const failures[] = { "never", "start", "end", "stop", NULL };
+
 static const struct poolfs_key keys[] = {
 	{ .name = "delay",
 	  .type = POOLFS_SECONDS,
@@ -28,6 +30,12 @@ static const struct poolfs_key keys[] = {
 	{ .name = "address",
 	  .type = POOLFS_STRING,
 	  .help = "HOST:PORT of an SSH server that takes the instances' commands and files." },
+	{ .name = "fail",
+	  .type = POOLFS_CHOICE,
+	  .choices = failures,
+	  .fallback = "never",
+	  .help = "What goes wrong: the start fails, the machine ends as soon as it is up, or its stop "
+		  "does not end." },
 	{ 0 }
 };
 static const struct poolfs_key *const tables[] = { keys, poolfs_ssh_keys, NULL };
@@ -44,6 +52,7 @@ struct null {
 	struct poolfs_op *start, *stop;	/* those that are not done yet */
 	char host[256];
 	uint16_t port;
+	const char *fail;
 };
 
 /* ---- What the pool's keys say: no machine yet ------------------------------------- */
@@ -82,6 +91,12 @@ static const char *null_transport_with(const struct poolfs_values *values)
 	return poolfs_has(values, "address") ? "ssh" : "none";
 }
 
+/* .features_with: what is at an address goes on without us, so that commands are to end before. */
+static uint32_t null_features_with(const struct poolfs_values *values)
+{
+	return poolfs_has(values, "address") ? POOLFS_FEATURE_OUTLIVES : 0;
+}
+
 static const struct poolfs_kind null_kind = {
 	.abi = POOLFS_ABI,
 	.size = sizeof(struct poolfs_kind),
@@ -89,6 +104,7 @@ static const struct poolfs_kind null_kind = {
 	.summary = "machines that need nothing and do nothing",
 	.features = POOLFS_FEATURE_CONSOLE,
 	.tables = tables,
+	.features_with = null_features_with,
 	.check = null_check,
 	.transport_with = null_transport_with,
 	.verbs = verbs,
@@ -105,6 +121,7 @@ static int null_open(struct poolfs_machine *machine, void **state, struct poolfs
 	if (!null)
 		return poolfs_err_set(err, -ENOMEM, "no memory");
 	null->machine = machine;
+	null->fail = poolfs_string(poolfs_machine_values(machine), "fail");
 	if (address)
 		read_address(address, null->host, sizeof(null->host), &null->port);
 	*state = null;
@@ -132,9 +149,15 @@ static void on_timer(uv_timer_t *timer)
 {
 	struct null *null = timer->data;
 
+	if (strcmp(null->fail, "start") == 0) {
+		booted(null, -EIO, "fail = start says so");
+		return;
+	}
 	poolfs_machine_console(null->machine, "null: up\r\n", 10);
 	poolfs_machine_log(null->machine, "the boot is over");
 	booted(null, 0, "");
+	if (strcmp(null->fail, "end") == 0)
+		poolfs_machine_ended(null->machine, POOLFS_ENDED_STOPPED, "fail = end says so");
 }
 
 /* Nobody waits for the boot any more: it ends at once, stop follows. */
@@ -178,6 +201,8 @@ static void null_stop(void *state, struct poolfs_op *op)
 	struct null *null = state;
 
 	null->stop = op;
+	if (strcmp(null->fail, "stop") == 0)
+		return; /* what nobody should do: the process is killed */
 	if (null->timer)
 		uv_close((uv_handle_t *)null->timer, on_closed);
 	else
