@@ -10,16 +10,33 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "backends/base/memory.h"
 #include "backends/base/text.h"
+#include "backends/shellfiles/shell.h"
 #include "backends/shellfiles/shellfiles.h"
 #include "tests/unit/local.h"
 
 #define PATIENCE_MS 60000
+
+#define SMALL "cat dd mv ls rm rmdir mkdir ln chmod chown touch find date true"
+#define BOX   SMALL " stat readlink df sync"
+
+/* Seconds by which the clocks of this process, the loop's too, are ahead. */
+static time_t leap;
+
+/* In place of libc's. */
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+	int result = (int)syscall(SYS_clock_gettime, clock, now);
+
+	now->tv_sec += leap;
+	return result;
+}
 
 /* A shell and its tools. */
 struct machine {
@@ -133,6 +150,7 @@ static int wait_for(struct fixture *fixture, struct answer *answer)
 {
 	uv_timer_t timer;
 
+	uv_update_time(&fixture->loop);
 	uv_timer_init(&fixture->loop, &timer);
 	uv_timer_start(&timer, timed_out, PATIENCE_MS, 0);
 	while (!answer->done)
@@ -501,8 +519,219 @@ static void copies(struct fixture *fixture)
 	assert_int_equal(close_file(fixture, request.handle2), 0);
 }
 
-#define SMALL "cat dd mv ls rm rmdir mkdir ln chmod chown touch find date true"
-#define BOX   SMALL " stat readlink df sync"
+/* A shell that is killed in the middle of many requests: the one that it was at fails, no other. */
+static void test_killed(void **state)
+{
+	static const struct machine machine = { { "/bin/dash" }, SMALL " stat",
+		"rm mkdir; echo '#!/bin/dash\ncase $1 in ./bad) kill -9 $PPID;; esac; exec /bin/busybox mkdir \"$1\"' >mkdir; "
+		"chmod +x mkdir" };
+	struct file_request request = { .op = FILE_MKDIR, .attr.mode = 0700 };
+	struct answer answers[12];
+	struct fixture fixture;
+
+	start(&fixture, &machine);
+	for (int i = 0; i < 12; i++) {
+		char name[] = { (char)('a' + i), '\0' };
+
+		begin(&fixture, &answers[i], &request, i == 5 ? "bad" : name, NULL, NULL);
+	}
+	for (int i = 0; i < 12; i++)
+		assert_int_equal(wait_for(&fixture, &answers[i]), i == 5 ? -EIO : 0);
+	assert_int_equal(fixture.transport.started, 2);
+	assert_non_null(strstr(fixture.log.data, "the shell on the machine is given up: a signal ended it"));
+	stop(&fixture);
+}
+
+/* What nobody waits for any more is not told; the machine's loss is. */
+static void test_cancelled(void **state)
+{
+	static const struct machine machine = { { "/bin/dash" }, NULL,
+		"mkfifo gate; echo '#!/bin/dash\nread x <${0%/*}/gate; exec /bin/mkdir \"$1\"' >mkdir; chmod +x mkdir" };
+	struct file_request request = { .op = FILE_MKDIR, .attr.mode = 0700 };
+	struct answer sent, waiting, lost;
+	struct fixture fixture;
+
+	start(&fixture, &machine);
+	assert_int_equal(simple(&fixture, FILE_GETATTR, "", NULL), 0);
+	uint64_t first = begin(&fixture, &sent, &request, "a", NULL, NULL);
+	uint64_t second = begin(&fixture, &waiting, &request, "b", NULL, NULL);
+	shellfiles_cancel(fixture.files, second);
+	begin(&fixture, &lost, &(struct file_request){ .op = FILE_GETATTR }, "a", NULL, NULL);
+	uv_run(&fixture.loop, UV_RUN_NOWAIT);
+	shellfiles_cancel(fixture.files, first);
+	command("echo >%s/gate", fixture.tools);
+	assert_int_equal(wait_for(&fixture, &lost), 0);
+	assert_false(sent.done || waiting.done);
+	command("cd %s && test -d a && ! test -e b", fixture.directory);
+	begin(&fixture, &sent, &request, "c", NULL, NULL);
+	begin(&fixture, &lost, &request, "d", NULL, NULL);
+	uv_run(&fixture.loop, UV_RUN_NOWAIT);
+	shellfiles_lose(fixture.files, -ENOTCONN);
+	assert_true(sent.done && lost.done);
+	assert_int_equal(sent.reply.error, -ENOTCONN);
+	assert_int_equal(simple(&fixture, FILE_GETATTR, "", NULL), -EHOSTDOWN);
+	shellfiles_begin(fixture.files);
+	assert_int_equal(simple(&fixture, FILE_GETATTR, "", NULL), 0);
+	stop(&fixture);
+}
+
+/* Runs the loop until a file is there. */
+static void await_file(struct fixture *fixture, const char *name)
+{
+	char *path = memory_format("%s/%s", fixture->tools, name);
+
+	while (access(path, F_OK) < 0)
+		uv_run(&fixture->loop, UV_RUN_NOWAIT);
+	free(path);
+}
+
+/* A tool that does not end is killed with its shell, and only its request fails; a sync may take longer. */
+static void test_late(void **state)
+{
+	static const struct machine machine = { { "/bin/dash" }, SMALL " stat sleep",
+		"rm mkdir; for t in mkdir sync; do printf '#!/bin/dash\\necho $$ >%s; exec sleep 1000\\n' "
+		"'${0%/*}/'$t.pid >$t; chmod +x $t; done" };
+	struct file_request request = { .op = FILE_MKDIR, .attr.mode = 0700 };
+	struct answer late, next;
+	struct fixture fixture;
+
+	start(&fixture, &machine);
+	begin(&fixture, &late, &request, "a", NULL, NULL);
+	begin(&fixture, &next, &(struct file_request){ .op = FILE_GETATTR }, "", NULL, NULL);
+	await_file(&fixture, "mkdir.pid");
+	leap += SHELL_ANSWER / 1000 + 1;
+	assert_int_equal(wait_for(&fixture, &late), -ETIMEDOUT);
+	assert_int_equal(wait_for(&fixture, &next), 0);
+	assert_int_equal(fixture.transport.started, 2);
+	assert_non_null(strstr(fixture.log.data, "no answer in 10 seconds"));
+	command("read p <%s/mkdir.pid; for i in $(seq 1000); do case $(cat /proc/$p/stat 2>/dev/null) in "
+		"'' | *') Z '*) exit 0;; esac; sleep 0.02; done; exit 1", fixture.tools);
+	request = (struct file_request){ .op = FILE_FSYNC };
+	begin(&fixture, &late, &request, "", NULL, NULL);
+	await_file(&fixture, "sync.pid");
+	leap += SHELL_ANSWER / 1000 + 1;
+	for (int i = 0; i < 3; i++)
+		uv_run(&fixture.loop, UV_RUN_ONCE);
+	assert_false(late.done);
+	leap += SHELL_SLOW / 1000;
+	assert_int_equal(wait_for(&fixture, &late), -ETIMEDOUT);
+	stop(&fixture);
+}
+
+/* Shells that lie. Each reads the program, says what it is told to, and then does `lie` for every line. */
+#define PRELUDE \
+	"IFS= read -r l; T=${l##*T=}; a() { printf '\\n%s %s %s\\n' $T $1 $2; }; h='1 2 41ed 4096 0 0 2 5 5 ./'; " \
+	"hello() { a 0 0; printf '%s\\n' \"$h\" 0022 'stat -c 1 1 1 1 1 1 1 1 1' '2026 11 22 20 08' /r; a 1 0; }; " \
+	"while IFS= read -r l; do case $l in 'exec 3'*) break;; esac; done; "
+#define EACH "; while IFS= read -r l; do n=${l#*n=}; n=${n%%;*}; lie; done"
+
+static const struct {
+	const char *script;
+	unsigned op;
+	int error;
+	unsigned shells;	/* that are started for two such requests */
+	const char *log;	/* holds this */
+} liars[] = {
+	{ "exit 3", FILE_GETATTR, -EOPNOTSUPP, 1, "does not work by shell commands: it ended with status 3" },
+	{ "a 0 0; echo nonsense; a 1 0; cat", FILE_GETATTR, -EOPNOTSUPP, 1, "answers what it was not asked" },
+	{ "a 5 0; cat", FILE_GETATTR, -EOPNOTSUPP, 1, "out of order" },
+	{ "h='1 2 41ed 4096 0 0 2 5 5'; hello; cat", FILE_GETATTR, -EOPNOTSUPP, 1, "answers what it was not asked" },
+	{ "yes", FILE_GETATTR, -EOPNOTSUPP, 1, "prints too much" },
+	{ "hello; lie() { a 99 0; }" EACH, FILE_GETATTR, -EIO, 2, "out of order" },
+	{ "hello; lie() { printf '\\n%s %s 012345678901234567890123456789012345678901234567890123456789\\n' $T $n; }" EACH,
+		FILE_GETATTR, -EIO, 2, "malformed" },
+	{ "hello; lie() { yes; }" EACH, FILE_GETATTR, -EIO, 2, "prints too much" },
+	{ "hello; lie() { exit 0; }" EACH, FILE_GETATTR, -EIO, 2, "it ended with status 0" },
+	{ "hello; lie() { a $n EFOO; }" EACH, FILE_GETATTR, -EIO, 1, "" },
+	{ "hello; lie() { a $n 0; }" EACH, FILE_GETATTR, -EIO, 1, "" },
+	{ "hello; lie() { echo '1 2 81a4 -5 0 0 1 5 5 ./x/'; a $n 0; }" EACH, FILE_GETATTR, -EIO, 1, "" },
+	{ "hello; lie() { echo '1 2 f1a4 5 0 0 1 5 5 ./x/'; a $n 0; }" EACH, FILE_GETATTR, -EIO, 1, "" },
+	{ "hello; lie() { echo '1 2 81a4 5 99999999999 0 1 5 5 ./x/'; a $n 0; }" EACH, FILE_GETATTR, -EIO, 1, "" },
+	{ "hello; lie() { echo '1 2 81a4 5 0 0 1 5 5 ./y/'; a $n 0; }" EACH, FILE_GETATTR, -EIO, 1, "" },
+	{ "hello; lie() { echo '1 2 81a4 5 0 0 1 5 5 ./x/'; echo more; a $n 0; }" EACH, FILE_GETATTR, -EIO, 1, "" },
+	{ "hello; lie() { echo '1 2 41ed 5 0 0 1 5 5 ./x/'; a $n 0; }" EACH, FILE_OPEN, -EISDIR, 1, "" },
+	{ "hello; lie() { echo '1 2 61ed 5 0 0 1 5 5 ./x/'; a $n 0; }" EACH, FILE_OPEN, -ENXIO, 1, "" },
+	{ "hello; lie() { echo /etc/passwd; a $n 0; }" EACH, FILE_READLINK, -EPERM, 1, "" },
+	{ "hello; lie() { echo ../../x; a $n 0; }" EACH, FILE_READLINK, -EPERM, 1, "" },
+	{ "hello; lie() { echo; a $n 0; }" EACH, FILE_READLINK, -EIO, 1, "" },
+	{ "hello; lie() { printf 'a\\0b\\n'; a $n 0; }" EACH, FILE_READLINK, -EIO, 1, "" },
+	{ "hello; lie() { echo 0 1 2 3 4 5 6; a $n 0; }" EACH, FILE_STATFS, -EIO, 1, "" },
+	{ "hello; lie() { echo '1 2 81a4 5 0 0 1 5 5 ./x'; a $n 0; }" EACH, FILE_OPENDIR, -EIO, 1, "" },
+	{ "hello; lie() { echo '1 2 81a4 5 0 0 1 5 5 x/'; a $n 0; }" EACH, FILE_OPENDIR, -EIO, 1, "" },
+	{ "hello; lie() { yes | tr -d '\\n'; }" EACH, FILE_OPENDIR, -EIO, 2, "prints too much" },
+};
+
+static void lying(struct fixture *fixture, const char *script)
+{
+	struct machine machine = { { "/bin/dash" } };
+
+	start(fixture, &machine);
+	char *path = memory_format("%s/liar", fixture->tools);
+	FILE *file = fopen(path, "w");
+	fputs(PRELUDE, file);
+	fputs(script, file);
+	fclose(file);
+	fixture->transport.shell[1] = path;
+}
+
+static void lying_end(struct fixture *fixture)
+{
+	char *path = (char *)fixture->transport.shell[1];
+
+	stop(fixture);
+	free(path);
+}
+
+static void test_liars(void **state)
+{
+	for (size_t i = 0; i < sizeof(liars) / sizeof(*liars); i++) {
+		struct fixture fixture;
+
+		lying(&fixture, liars[i].script);
+		for (int k = 0; k < 2; k++)
+			if (simple(&fixture, liars[i].op, "x", NULL) != liars[i].error)
+				fail_msg("%s", liars[i].script);
+		assert_int_equal(fixture.transport.started, liars[i].shells);
+		if (*liars[i].log && !strstr(fixture.log.data, liars[i].log))
+			fail_msg("%s: %s", liars[i].script, fixture.log.data);
+		lying_end(&fixture);
+	}
+}
+
+/* Lists a directory; the number of entries, each of a possible name. */
+static int list(struct fixture *fixture)
+{
+	struct file_request request = { .op = FILE_OPENDIR, .flags = FILES_LIST };
+	const struct file_entry *entry;
+	struct answer answer;
+	const char *name;
+	size_t position = 0;
+	int count = 0, error = ask(fixture, &answer, &request, "d", NULL, NULL), result;
+
+	while ((result = error ? 0 : files_entry_next(answer.data.data, answer.data.size, &position, &entry, &name)) > 0)
+		count++;
+	assert_int_equal(result, 0);
+	text_done(&answer.data);
+	return error ? error : count;
+}
+
+/* Listings with impossible names, and without end. */
+static void test_lying_listings(void **state)
+{
+	struct fixture fixture;
+
+	lying(&fixture, "hello; p='1 2 81a4 5 0 0 1 5 5 ./'; lie() { for i in a . .. '' a b $(printf %0256d 0) \"c\nd\"; do "
+		"echo \"$p$i/\"; done; a $n 0; }" EACH);
+	assert_int_equal(list(&fixture), 3);
+	assert_non_null(strstr(fixture.log.data, "3 entries of a directory have impossible names"));
+	assert_non_null(strstr(fixture.status.data, "files_entries_dropped 3"));
+	lying_end(&fixture);
+	lying(&fixture, "hello; lie() { yes '1 2 81a4 5 0 0 1 5 5 ./a/'; }" EACH);
+	assert_int_equal(list(&fixture), 1);
+	assert_int_equal(list(&fixture), 1);
+	assert_non_null(strstr(fixture.status.data, "files_directories_cut 2"));
+	lying_end(&fixture);
+}
 
 static const struct machine machines[] = {
 	{ { "/bin/dash" } },
@@ -563,6 +792,11 @@ int main(void)
 		cmocka_unit_test(test_bash),
 		cmocka_unit_test(test_busybox),
 		cmocka_unit_test(test_posix),
+		cmocka_unit_test(test_killed),
+		cmocka_unit_test(test_cancelled),
+		cmocka_unit_test(test_late),
+		cmocka_unit_test(test_liars),
+		cmocka_unit_test(test_lying_listings),
 	};
 
 	umask(022);
