@@ -379,6 +379,10 @@ static bool receive_more(struct sftp *sftp)
 		take_packets(sftp);
 		moved = true;
 	}
+	/* What a server says on its standard error is of no interest, but libssh2 tells no end before it. */
+	while (!sftp->session->lost && session_result(sftp->session,
+			libssh2_channel_read_stderr(sftp->channel, sftp->buffer, READ_SIZE)) > 0)
+		moved = true;
 	if (sftp->session->lost || !libssh2_channel_eof(sftp->channel))
 		return moved;
 	/* A server that has the subsystem, but not its program, starts it all the same. */

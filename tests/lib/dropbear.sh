@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Starts a Dropbear server for tests; server.sh tells the verbs. It knows no CONFIG-LINEs. It reads the
-# login's home, so it gets a mount namespace with another one, which needs root.
+# login's home, so it gets a mount namespace with another one, which needs root. With SSHD_SFTP=none it finds
+# no program for SFTP.
 set -eu
 . "${0%/*}/server.sh"
 
@@ -27,6 +28,7 @@ launch() {
 	exec unshare -m --propagation private sh -c '
 		awk "\$3 ~ /^fuse/ { print \$2 }" /proc/self/mounts | xargs -r umount -l
 		mount --bind "$1/login" ~ &&
+		{ [ "${SSHD_SFTP:-}" != none ] || mount --bind /dev/null /usr/lib/sftp-server; } &&
 		exec dropbear -F -E -s -m -W 1000000 -r "$1/host_key" -p 127.0.0.1:"$2"' sh \
 		"$directory" "$port"
 }

@@ -53,6 +53,12 @@ class CallsBusybox(Calls):
     busybox = BUSYBOX
 
 
+class CallsDropbear(Calls):
+    """Dropbear's server, which starts the subsystem though there is no program for it."""
+
+    server = harness.Dropbear
+
+
 class Attributes(guestfiles.ByShell, test_files_attributes.Mount):
     shell = "bash"
 
