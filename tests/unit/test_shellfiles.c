@@ -589,8 +589,8 @@ static void await_file(struct fixture *fixture, const char *name)
 static void test_late(void **state)
 {
 	static const struct machine machine = { { "/bin/dash" }, SMALL " stat sleep",
-		"rm mkdir; for t in mkdir sync; do printf '#!/bin/dash\\necho $$ >%s; exec sleep 1000\\n' "
-		"'${0%/*}/'$t.pid >$t; chmod +x $t; done" };
+		"rm mkdir; for t in mkdir sync; do printf '#!/bin/dash\\ncd %s; echo $$ >.pid; mv .pid %s; "
+		"exec sleep 1000\\n' '${0%/*}' $t.pid >$t; chmod +x $t; done" };
 	struct file_request request = { .op = FILE_MKDIR, .attr.mode = 0700 };
 	struct answer late, next;
 	struct fixture fixture;
