@@ -265,7 +265,12 @@ class Daemon:
             problems.append("the daemon does not end after the unmount; " + self.show_log())
             self.process.kill()
             self.process.wait()
-        return problems + self.left()
+        problems += self.left()
+        # The daemon's own, named after the mount point, which nobody has again.
+        if self.workdir.name.startswith(self.mount.name + "-") and not problems:
+            (self.workdir / "lock").unlink(missing_ok=True)
+            self.workdir.rmdir()
+        return problems
 
     def left(self):
         """What is left after the end."""
