@@ -25,7 +25,7 @@ struct parse_hello {
 	unsigned umask;
 	bool by_ls;			/* attributes come from ls */
 	bool links_by_ls;		/* targets of links, too */
-	char tools[PARSE_TOOLS];	/* for people */
+	char tools[PARSE_TOOLS];	/* what was found, in the words of program.c */
 	int64_t now;			/* the machine's clock, seconds since 1970, on the minute */
 	char path[FILES_PATH_MAX + 1];	/* of the root, absolute */
 };
