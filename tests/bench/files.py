@@ -231,10 +231,9 @@ def main():
                               directory="/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir())
     sshd = peers.server("MaxSessions 10", directory=options.directory)
     with contextlib.ExitStack() as stack:
-        stack.callback(sshd.stop)
+        stack.callback(sshd.abandon)
         home = pathlib.Path(sshd.directory, "home")
         home.mkdir()
-        stack.callback(shutil.rmtree, home)
         if options.delay:
             stack.callback(peers.Delay(sshd, options.delay / 2).close)
         open_peers = [peers.Poolfs(sshd, files=home, files_mode=options.mode)]
