@@ -325,11 +325,8 @@ class Streams(ForwardTest):
     def test_nobody_listens(self):
         self.server.close()
         forward, expose = self.both(self.server.port)
-        with connect(forward) as connection:
-            try:
-                self.assertEqual(connection.recv(1), b"")
-            except ConnectionResetError:
-                pass
+        with contextlib.suppress(ConnectionResetError), connect(forward) as connection:
+            self.assertEqual(connection.recv(1), b"")
         self.meets_a_reset(expose)
         wait_for(lambda: "connection failed" in text(self.instance / "log"), "word about it")
         # That is no failure of the forward.
