@@ -42,6 +42,12 @@ class Finds(unittest.TestCase):
                         + harness.ssh_pool(self.server, "lab", **keys))
         return path
 
+    def leaving(self, name, script):
+        """A pool whose consoles are read by a script, which has ended before a machine is ready."""
+        done = self.base / f"{name}.done"
+        return self.config(name, console=f"exec:{script}; touch {done}",
+                           startup=f"until [ -e {done} ]; do sleep 0.1; done")
+
     def suite(self, *words, status=1):
         """Runs the suite; what it says."""
         done = subprocess.run([sys.executable, "-B", HERE / "conformance.py", "--poolfs",
@@ -55,13 +61,13 @@ class Finds(unittest.TestCase):
 
     def test_process_that_is_left(self):
         """One that fled from its parents, its session and its terminal."""
-        config = self.config("flees", console="exec:exec setsid -f sleep 987 </dev/null >/dev/null 2>&1")
+        config = self.leaving("flees", "setsid -f sleep 987 </dev/null >/dev/null 2>&1")
         said = self.suite(config, "lab", "-k", "Making.test_ready", "--patience", "5")
         self.assertRegex(said, r"FAIL: a process is left: \d+: sleep 987")
 
     def test_socket_and_file_that_are_left(self):
         script = ("import os, socket; socket.socket(socket.AF_UNIX).bind(os.environ['TMPDIR'] + '/left')")
-        config = self.config("leaves", console=f"exec:{sys.executable} -c \"{script}\"")
+        config = self.leaving("leaves", f"{sys.executable} -c \"{script}\"")
         said = self.suite(config, "lab", "-k", "Making.test_ready", "--patience", "5")
         self.assertRegex(said, r"FAIL: a file is left: \S+/left")
 

@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 import socket
+import subprocess
 import tempfile
 import threading
 import unittest
@@ -32,6 +33,12 @@ class FilesTest(harness.SshTest):
         self.there = self.sshd.directory / "home" / name
         self.here = self.instance / "files" / name
         self.there.mkdir()
+
+    def mount_there(self, options):
+        """Mounts a tmpfs on the directory. A close is answered a moment before the server has done it."""
+        harness.sh(f"mount -t tmpfs -o {options} none '{self.there}'")
+        self.addCleanup(harness.wait_for, lambda: subprocess.run(
+            ["umount", self.there], stderr=subprocess.DEVNULL).returncode == 0, "end of the use of a mount")
 
     def fails(self, number, call, *arguments, **more):
         """Checks that the call fails with that errno."""

@@ -297,8 +297,7 @@ class Changes(guestfiles.FilesTest):
     def test_full(self):
         if os.getuid() != 0:
             self.skipTest("only root can mount a small filesystem")
-        sh(f"mount -t tmpfs -o size=1m none '{self.there}'")
-        self.addCleanup(sh, f"umount '{self.there}'")
+        self.mount_there("size=1m")
         with open(self.here / "x", "wb", buffering=0) as file:
             def fill():
                 file.write(bytes(4 << 20))
@@ -322,8 +321,7 @@ class Changes(guestfiles.FilesTest):
     def test_read_only(self):
         if os.getuid() != 0:
             self.skipTest("only root can mount")
-        sh(f"mount -t tmpfs -o ro none '{self.there}'")
-        self.addCleanup(sh, f"umount '{self.there}'")
+        self.mount_there("ro")
         self.fails(errno.EIO, os.mkdir, self.here / "d")
         self.assertEqual(os.listdir(self.here), [])
 

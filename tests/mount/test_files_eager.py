@@ -10,7 +10,7 @@ import guestfiles
 import harness
 import test_files_model
 import test_files_plain
-from harness import read, sh, text, wait_for, write
+from harness import read, text, wait_for, write
 
 
 class Eager(guestfiles.FilesTest):
@@ -153,8 +153,7 @@ class Errors(Eager):
     def test_full_disk(self):
         if os.getuid() != 0:
             self.skipTest("needs root")
-        sh(f"mount -t tmpfs -o size=64k none '{self.there}'")
-        self.addCleanup(sh, f"umount '{self.there}'")
+        self.mount_there("size=64k")
         self.run_in(self.instance, "true")
         before = self.errors()
         fd = os.open(self.here / "x", os.O_CREAT | os.O_WRONLY)

@@ -84,8 +84,7 @@ class Changes(guestfiles.ByShell, test_files_directories.Changes):
     def test_read_only(self):
         if os.getuid() != 0:
             self.skipTest("only root can mount")
-        sh(f"mount -t tmpfs -o ro none '{self.there}'")
-        self.addCleanup(sh, f"umount '{self.there}'")
+        self.mount_there("ro")
         # Better than what SFTP tells.
         self.fails(errno.EROFS, os.mkdir, self.here / "d")
 
