@@ -79,7 +79,7 @@ def main():
     finally:
         for peer in reversed(open_peers):
             peer.close()
-        sshd.stop()
+        sshd.abandon()
 
 
 if __name__ == "__main__":

@@ -177,7 +177,7 @@ def main():
         for peer in (libssh2, ssh, poolfs):
             if peer:
                 peer.close()
-        sshd.stop()
+        sshd.abandon()
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def main():
             if peer:
                 peer.close()
         (sshd.directory / "big").unlink(missing_ok=True)
-        sshd.stop()
+        sshd.abandon()
 
 
 if __name__ == "__main__":

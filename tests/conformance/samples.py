@@ -61,7 +61,8 @@ def shellfiles(base):
 
 def lent(base):
     """Two machines that are lent."""
-    servers = [harness.Sshd(base / "one", "MaxSessions 100")]
+    # Of an instance whose shim is killed, the directory in the machine is left.
+    servers = [harness.Sshd(base / "one", "MaxSessions 100", f"SetEnv TMPDIR={base}")]
     servers.append(twin(base / "two", servers[0]))
     known = base / "known_hosts"
     known.write_text("".join((server.directory / "known_hosts").read_text() for server in servers))
@@ -78,7 +79,7 @@ def twin(directory, server):
     for name in ("id", "id.pub"):
         (directory / name).write_bytes((server.directory / name).read_bytes())
         (directory / name).chmod(0o600)
-    return harness.Sshd(directory, "MaxSessions 100")
+    return harness.Sshd(directory, "MaxSessions 100", f"SetEnv TMPDIR={directory.parent}")
 
 
 def pool_of(kind, **keys):

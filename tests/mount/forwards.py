@@ -95,6 +95,8 @@ def refuses(address):
     try:
         connect(address, 5).close()
         return False
+    except ConnectionResetError:  # it ends just now
+        return False
     except (ConnectionRefusedError, FileNotFoundError):
         return True
 

@@ -144,7 +144,12 @@ class Sshd:
 
     def abandon(self):
         self.stop()
-        shutil.rmtree(self.directory, ignore_errors=True)
+
+        def removed():
+            """What commands of a login still do there may meet the removal."""
+            shutil.rmtree(self.directory, ignore_errors=True)
+            return not self.directory.exists()
+        wait_for(removed, f"end of {self.directory}", 10)
 
 
 class Dropbear(Sshd):
@@ -327,8 +332,7 @@ class MountTest(unittest.TestCase):
                 cls.mount.stop()
         finally:
             if cls.sshd:
-                cls.sshd.stop()
-                shutil.rmtree(cls.sshd.directory, ignore_errors=True)
+                cls.sshd.abandon()
                 cls.sshd = None
 
     @classmethod

@@ -220,8 +220,12 @@ class Full(guestfiles.FilesTest):
         configuration = super().configure()
         home = cls.sshd.directory / "home"
         sh(f"mount -t tmpfs -o size=2m none {home}")
-        cls.addClassCleanup(sh, f"umount -l {home}")
         return configuration
+
+    @classmethod
+    def tearDownClass(cls):
+        sh(f"umount -l {cls.sshd.directory}/home")
+        super().tearDownClass()
 
     def tearDown(self):
         shutil.rmtree(self.there)
