@@ -2,7 +2,6 @@
 #include "backends/agent/carriers.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -259,33 +258,12 @@ void carriers_end(struct transport_forward *forward)
 /* Whether a descriptor is what was asked for. */
 static bool is_fit(int fd, const struct talk_message *wanted)
 {
-	static const int domains[] = { [FORWARD_IPV4] = AF_INET, [FORWARD_IPV6] = AF_INET6,
-		[FORWARD_UNIX] = AF_UNIX };
-	int domain = 0, type = 0, listens = 0;
+	int listens = 0;
 	socklen_t size = sizeof(int);
 
-	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&
-		domain == domains[wanted->place.family] &&
-		getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM &&
+	return sockets_is_stream(fd, wanted->place.family) &&
 		getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 &&
 		listens == (wanted->type == TALK_LISTEN);
-}
-
-/* The port that a socket has. */
-static uint16_t port_of(int fd)
-{
-	union {
-		struct sockaddr any;
-		struct sockaddr_in ipv4;
-		struct sockaddr_in6 ipv6;
-	} address = { .any.sa_family = AF_UNSPEC };
-	socklen_t size = sizeof(address);
-
-	if (getsockname(fd, &address.any, &size) < 0)
-		return 0;
-	if (address.any.sa_family == AF_INET)
-		return ntohs(address.ipv4.sin_port);
-	return address.any.sa_family == AF_INET6 ? ntohs(address.ipv6.sin6_port) : 0;
 }
 
 /* Notes why there is no listener. */
@@ -299,7 +277,7 @@ static void fail(struct transport_forward *forward, int error, const char *reaso
 /* The machine listens. fd becomes the forward's. */
 static void take_listener(struct transport_forward *forward, int fd)
 {
-	forward->port = port_of(fd);
+	forward->port = sockets_port(fd);
 	forward->listener = watch_new(forward->set->loop, fd, listener_ready, forward);
 	if (!forward->listener) {
 		fail(forward, -EIO, "the machine's socket cannot be watched");

@@ -10,6 +10,7 @@
 #include "backends/agent/reply.h"
 #include "backends/base/memory.h"
 #include "backends/protocol/frame.h"
+#include "backends/protocol/sockets.h"
 
 struct client_job {
 	TAILQ_ENTRY(client_job) link;
@@ -145,16 +146,6 @@ static const struct frame_link_events link_events = {
 	.closed = on_closed,
 };
 
-/* Whether fd is what an agent has to send. */
-static bool is_stream(int fd)
-{
-	int domain = 0, type = 0;
-	socklen_t size = sizeof(int);
-
-	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX &&
-		getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
-}
-
 /* Drops the connection. */
 void client_disconnect(struct client *client)
 {
@@ -168,7 +159,7 @@ void client_connect(struct client *client, int fd)
 {
 	client_disconnect(client);
 	client->stale = client->last_handle;
-	if (is_stream(fd))
+	if (sockets_is_stream(fd, FORWARD_UNIX))
 		client->link = frame_link_new(client->loop, fd, &link_events, client);
 	else
 		close(fd);

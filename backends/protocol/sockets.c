@@ -47,20 +47,43 @@ void sockets_text(enum forward_family family, uint16_t port, char *text)
 	snprintf(text, SOCKETS_ADDRESS, family == FORWARD_IPV6 ? "[::1]:%u" : "127.0.0.1:%u", port);
 }
 
+/* Whether it is one. */
+bool sockets_is_stream(int fd, enum forward_family family)
+{
+	static const int domains[] = { [FORWARD_IPV4] = AF_INET, [FORWARD_IPV6] = AF_INET6,
+		[FORWARD_UNIX] = AF_UNIX };
+	int domain = 0, type = 0;
+	socklen_t size = sizeof(int);
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&
+		domain == domains[family] &&
+		getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+}
+
+/* The port. */
+uint16_t sockets_port(int fd)
+{
+	union address address = { .any.sa_family = AF_UNSPEC };
+	socklen_t size = sizeof(address);
+
+	if (getsockname(fd, &address.any, &size) < 0)
+		return 0;
+	if (address.any.sa_family == AF_INET)
+		return ntohs(address.ipv4.sin_port);
+	return address.any.sa_family == AF_INET6 ? ntohs(address.ipv6.sin6_port) : 0;
+}
+
 /* The text of where a socket listens. */
 static int text_of(int fd, const struct sockets_place *place, char *text)
 {
-	union address address;
-	socklen_t size = sizeof(address);
-
 	if (place->family == FORWARD_UNIX) {
 		snprintf(text, SOCKETS_ADDRESS, "%s", place->path);
 		return 0;
 	}
-	if (getsockname(fd, &address.any, &size) < 0)
-		return -errno;
-	sockets_text(place->family, ntohs(place->family == FORWARD_IPV6 ?
-		address.ipv6.sin6_port : address.ipv4.sin_port), text);
+	uint16_t port = sockets_port(fd);
+	if (!port)
+		return -EIO;
+	sockets_text(place->family, port, text);
 	return 0;
 }
 

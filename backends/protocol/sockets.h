@@ -3,6 +3,7 @@
 #ifndef PROTOCOL_SOCKETS_H
 #define PROTOCOL_SOCKETS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,10 @@ struct sockets_place {
 int sockets_listen(const struct sockets_place *place, char *text);
 /* A stream socket that connects, or has connected, to a place, not blocking; or a negative errno. */
 int sockets_connect(const struct sockets_place *place);
+/* Whether fd is a stream socket of this family. */
+bool sockets_is_stream(int fd, enum forward_family family);
+/* The port of TCP that a socket has; 0: none. */
+uint16_t sockets_port(int fd);
 /* The text of an address of TCP. */
 void sockets_text(enum forward_family family, uint16_t port, char *text);
 /* From now on a close of the socket gives its peer a reset, as far as its family has that. */

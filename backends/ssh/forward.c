@@ -183,7 +183,7 @@ void forward_carry(struct transport_forward *forward, int fd)
 	struct text message = { 0 };
 
 	if (forward->step != FORWARD_WORKS || is_full(forward)) {
-		pipe_reset_socket(fd);
+		sockets_reset(fd);
 		return;
 	}
 	if (local) {

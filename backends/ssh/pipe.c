@@ -11,19 +11,11 @@
 #include <unistd.h>
 
 #include "backends/base/memory.h"
+#include "backends/protocol/sockets.h"
 #include "backends/ssh/bounds.h"
 
 /* What one direction carries before others have their turn. */
 #define PIPE_PORTION (4 * FORWARD_PIECE)
-
-/* Closes with a reset: what was sent and not received is dropped. */
-void pipe_reset_socket(int fd)
-{
-	struct linger linger = { .l_onoff = 1 };
-
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-	close(fd);
-}
 
 /* The loop has forgotten a socket. */
 static void socket_forgotten(uv_handle_t *handle)
@@ -56,7 +48,7 @@ static void break_socket(struct pipe *pipe)
 	if (ioctl(fd, SIOCOUTQ, &unsent) == 0 && unsent > 0)
 		close(fd);
 	else
-		pipe_reset_socket(fd);
+		sockets_reset(fd);
 }
 
 /* Something happened to the socket. A broken one is ready for everything: the call tells why. */
@@ -92,7 +84,7 @@ static struct pipe *pipe_new(struct transport_forward *forward, struct forwards 
 	if (uv_poll_init(forwards->loop, &pipe->socket->poll, fd) < 0) {
 		free(pipe->socket);
 		pipe->socket = NULL;
-		pipe_reset_socket(fd);
+		sockets_reset(fd);
 	}
 	return pipe;
 }
@@ -107,7 +99,7 @@ void pipe_free(struct pipe *pipe)
 	if (forwards->relief == pipe)
 		forwards->relief = NULL;
 	if (pipe->socket)
-		pipe_reset_socket(take_socket(pipe));
+		sockets_reset(take_socket(pipe));
 	text_done(&pipe->request.message);
 	text_done(&pipe->out_kept);
 	text_done(&pipe->in_kept);
@@ -127,7 +119,7 @@ static void begin_close(struct pipe *pipe)
 void pipe_reset(struct pipe *pipe)
 {
 	if (pipe->socket)
-		pipe_reset_socket(take_socket(pipe));
+		sockets_reset(take_socket(pipe));
 	if (pipe->step == PIPE_OPENING)
 		pipe->forward = NULL;
 	else if (pipe->step != PIPE_GONE)

@@ -66,7 +66,5 @@ void pipe_reset(struct pipe *pipe);
 /* Takes it off the list and frees it; the channel is gone, or goes with the session. */
 void pipe_free(struct pipe *pipe);
 
-/* Closes a stream socket so that its peer gets a reset. */
-void pipe_reset_socket(int fd);
 
 #endif

@@ -188,19 +188,27 @@ class Errors(Eager):
 
 
 class Ends(Eager):
+    def make_many(self, instance):
+        """Many small files in a new directory."""
+        top = instance / "files" / self.there.name / "new"
+        top.mkdir()
+        for i in range(200):
+            write(top / f"f{i}", b"%d" % i)
+
+    def assert_made(self):
+        """They are there, whole."""
+        self.assertEqual([read(self.there / f"new/f{i}") for i in range(200)],
+                         [b"%d" % i for i in range(200)])
+
     def test_rmdir_of_the_instance(self):
         """What was answered is done before the instance goes."""
         other = self.mount.path / "host/other"
         other.mkdir()
         read(other / "ready")
-        top = other / "files" / self.there.name / "new"
-        top.mkdir()
-        for i in range(200):
-            write(top / f"f{i}", b"%d" % i)
+        self.make_many(other)
         other.rmdir()
         wait_for(lambda: "host/other closing -" in text(self.mount.path / "events"), "end")
-        self.assertEqual([read(self.there / f"new/f{i}") for i in range(200)],
-                         [b"%d" % i for i in range(200)])
+        self.assert_made()
 
     def test_unmount(self):
         mount = harness.Mount(harness.ssh_pool(self.sshd, files=self.sshd.directory / "home",
@@ -208,13 +216,9 @@ class Ends(Eager):
         instance = mount.path / "host/a"
         instance.mkdir()
         read(instance / "ready")
-        top = instance / "files" / self.there.name / "new"
-        top.mkdir()
-        for i in range(200):
-            write(top / f"f{i}", b"%d" % i)
+        self.make_many(instance)
         mount.stop()
-        self.assertEqual([read(self.there / f"new/f{i}") for i in range(200)],
-                         [b"%d" % i for i in range(200)])
+        self.assert_made()
 
 
 class Model(test_files_model.Operations, Eager):
