@@ -252,39 +252,35 @@ void tree_mkdir(struct request *request, uint64_t parent, const char *name, mode
 	request_entry(request, &entry);
 }
 
+/* Removes a name, as a directory or as a file. What users made is removed, control files are not. EPERM,
+ * never EXDEV, which mv takes as a call to copy. */
+static void remove_child(struct request *request, uint64_t parent, const char *name, bool as_directory)
+{
+	unsigned file;
+	struct object *object = find(request, parent, &file);
+
+	if (!object)
+		return;
+	if (object->type == OBJECT_FILE) {
+		guestfs_remove(request, object, name, as_directory);
+		return;
+	}
+	const struct directory *directory = control_directory(object);
+	int (*remove)(struct object *, const char *) = as_directory ? directory->rmdir : directory->unlink;
+	bool can = remove && holds_children(object, file);
+	request_error(request, can ? remove(object, name) : -EPERM);
+}
+
 /* Destroys an instance, or stops and forgets a run. */
 void tree_rmdir(struct request *request, uint64_t parent, const char *name)
 {
-	unsigned file;
-	struct object *object = find(request, parent, &file);
-
-	if (!object)
-		return;
-	if (object->type == OBJECT_FILE) {
-		guestfs_remove(request, object, name, true);
-		return;
-	}
-	const struct directory *directory = control_directory(object);
-	bool can = directory->rmdir && holds_children(object, file);
-	request_error(request, can ? directory->rmdir(object, name) : -EPERM);
+	remove_child(request, parent, name, true);
 }
 
-/* What users made is removed, control files are not. EPERM, never EXDEV, which mv takes as a call to
- * copy. */
+/* Ends a forward. */
 void tree_unlink(struct request *request, uint64_t parent, const char *name)
 {
-	unsigned file;
-	struct object *object = find(request, parent, &file);
-
-	if (!object)
-		return;
-	if (object->type == OBJECT_FILE) {
-		guestfs_remove(request, object, name, false);
-		return;
-	}
-	const struct directory *directory = control_directory(object);
-	bool can = directory->unlink && holds_children(object, file);
-	request_error(request, can ? directory->unlink(object, name) : -EPERM);
+	remove_child(request, parent, name, false);
 }
 
 /* Links are made below files/ only. */
