@@ -105,7 +105,7 @@ static int add(struct instance *instance, unsigned number, uint64_t size)
 	object_ref(&instance->object);
 	snprintf(crash->name, sizeof(crash->name), "%u", number);
 	snprintf(file, sizeof(file), "crash.%u", number);
-	spooled_init(&crash->report, instance->directory, file);
+	spooled_init(&crash->report, &instance->directory, file);
 	stream_moved(&crash->report.stream, 0, size);
 	stream_end(&crash->report.stream);
 	TAILQ_INSERT_TAIL(&instance->crashes->crashes, crash, entry);

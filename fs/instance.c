@@ -388,6 +388,9 @@ static void prepare(struct instance *instance, struct pool *pool, const char *na
 	TAILQ_INIT(&instance->runs);
 	TAILQ_INIT(&instance->leaving);
 	stream_init_memory(&instance->ready, 64);
+	spooled_init(&instance->console, &instance->directory, "console");
+	spooled_init(&instance->log, &instance->directory, "log");
+	spooled_init(&instance->crash, &instance->directory, "crash.1");
 }
 
 /* Removes forward/ and expose/. */
@@ -409,12 +412,12 @@ static int make_forwards(struct instance *instance)
 	return result;
 }
 
-/* Makes an instance; the process starts after the caller has answered. */
+/* Makes an instance. */
 int instance_new(struct pool *pool, const char *name, int target, const struct request *request,
 	struct instance **out)
 {
 	struct instance *instance = memory_new(sizeof(*instance));
-	int result = object_init(&instance->object, OBJECT_INSTANCE, instance_free), directory;
+	int result = object_init(&instance->object, OBJECT_INSTANCE, instance_free);
 
 	if (result < 0) {
 		free(instance);
@@ -426,13 +429,7 @@ int instance_new(struct pool *pool, const char *name, int target, const struct r
 	if (result == 0)
 		result = crash_set_new(instance, &instance->crashes);
 	if (result >= 0)
-		result = shim_new(pool_mount(pool), instance, &shim_events, &instance->shim,
-			&directory);
-	if (result >= 0)
-		instance->directory = fcntl(directory, F_DUPFD_CLOEXEC, 3);
-	spooled_init(&instance->console, instance->directory, "console");
-	spooled_init(&instance->log, instance->directory, "log");
-	spooled_init(&instance->crash, instance->directory, "crash.1");
+		result = shim_new(pool_mount(pool), instance, &shim_events, &instance->shim);
 	if (result < 0) {
 		mount_event(pool_mount(pool), pool_name(pool), "mkdir %s: %s", name, strerror(-result));
 		remove_forwards(instance);
@@ -442,7 +439,6 @@ int instance_new(struct pool *pool, const char *name, int target, const struct r
 	}
 	instance->guestfs = guestfs_new(instance);
 	event(instance, "-", "booting", "");
-	shim_start(instance->shim);
 	*out = instance;
 	return 0;
 }

@@ -46,7 +46,7 @@ struct instance {
 	bool quiet;			/* it has been silent for too long */
 	struct text status;		/* the shim's lines */
 	struct shim *shim;		/* NULL when it is gone */
-	int directory;			/* of the shim; a copy that lives as long as the instance */
+	int directory;			/* of the shim (protocol.h); -1: it is not made */
 	struct guestfs *guestfs;
 	struct forward_set *forwards[FORWARD_DIRECTIONS]; /* NULL: removed */
 	uint64_t next_forward;		/* in the protocol */

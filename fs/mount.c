@@ -13,6 +13,7 @@
 #include "backends/base/memory.h"
 #include "fs/instance.h"
 #include "fs/pool.h"
+#include "fs/process.h"
 
 /* How much of `events` is kept. */
 #define EVENTS_LIMIT (4u * 1048576u)
@@ -150,6 +151,7 @@ static void mount_free_object(struct object *object)
 	struct mount *mount = mount_of(object);
 
 	stream_done(&mount->events);
+	processes_free(mount->processes);
 	free(mount->pools);
 	free(mount);
 }
@@ -164,6 +166,7 @@ struct mount *mount_new(const struct mount *plan)
 	stream_init_memory(&mount->events, EVENTS_LIMIT);
 	clock_gettime(CLOCK_REALTIME, &mount->started);
 	mount->began = uv_hrtime();
+	mount->processes = processes_new(mount->loop);
 	mount->pool_count = mount->config->pool_count;
 	mount->pools = memory_new(mount->pool_count * sizeof(*mount->pools));
 	for (size_t i = 0; i < mount->pool_count; i++)

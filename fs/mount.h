@@ -11,6 +11,7 @@
 #include "fs/targets.h"
 
 struct pool;
+struct processes;
 struct uv_loop_s;
 
 struct mount {
@@ -26,6 +27,7 @@ struct mount {
 	struct pool **pools;
 	size_t pool_count;
 	struct machine_list machines;	/* that pools lend */
+	struct processes *processes;	/* those of the instances */
 	struct stream events;
 	unsigned shims;			/* shims that have not ended */
 	void (*idle)(struct mount *mount); /* called when the last one ends; may be NULL */

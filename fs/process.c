@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "fs/process.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -12,9 +13,28 @@
 
 extern char **environ;
 
-/* Those that run, as there is one loop in a process; and what tells of their ends, while there are any. */
-static LIST_HEAD(, process) running = LIST_HEAD_INITIALIZER(running);
-static uv_signal_t *watch;
+struct processes {
+	uv_loop_t *loop;
+	LIST_HEAD(, process) running;
+	uv_signal_t *watch;		/* while any run; else NULL */
+};
+
+/* Makes an empty list. */
+struct processes *processes_new(uv_loop_t *loop)
+{
+	struct processes *processes = memory_new(sizeof(*processes));
+
+	processes->loop = loop;
+	LIST_INIT(&processes->running);
+	return processes;
+}
+
+/* Frees. */
+void processes_free(struct processes *processes)
+{
+	assert(LIST_EMPTY(&processes->running));
+	free(processes);
+}
 
 /* libuv is done with it. */
 static void watch_closed(uv_handle_t *handle)
@@ -40,34 +60,36 @@ static void reap(struct process *process)
 }
 
 /* Nothing is to be told any more. */
-static void end_watch(void)
+static void end_watch(struct processes *processes)
 {
-	if (!LIST_EMPTY(&running) || !watch)
+	if (!LIST_EMPTY(&processes->running) || !processes->watch)
 		return;
-	uv_close((uv_handle_t *)watch, watch_closed);
-	watch = NULL;
+	uv_close((uv_handle_t *)processes->watch, watch_closed);
+	processes->watch = NULL;
 }
 
 /* Some child ended; signals of several may have become one. */
 static void on_child(uv_signal_t *handle, int number)
 {
+	struct processes *processes = handle->data;
 	struct process *process, *next;
 
-	for (process = LIST_FIRST(&running); process; process = next) {
+	for (process = LIST_FIRST(&processes->running); process; process = next) {
 		next = LIST_NEXT(process, entry);
 		reap(process);
 	}
-	end_watch();
+	end_watch(processes);
 }
 
 /* Sees to it that ends are told. */
-static void begin_watch(uv_loop_t *loop)
+static void begin_watch(struct processes *processes)
 {
-	if (watch)
+	if (processes->watch)
 		return;
-	watch = memory_new(sizeof(*watch));
-	uv_signal_init(loop, watch);
-	uv_signal_start(watch, on_child, SIGCHLD);
+	processes->watch = memory_new(sizeof(*processes->watch));
+	uv_signal_init(processes->loop, processes->watch);
+	processes->watch->data = processes;
+	uv_signal_start(processes->watch, on_child, SIGCHLD);
 }
 
 /* What becomes of the descriptors, one after the other: no source is below its target. */
@@ -96,42 +118,53 @@ static void plan_attributes(posix_spawnattr_t *attributes)
 		POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
 }
 
-/* In a worker: starts it. */
-static void spawn_work(uv_work_t *work)
+/* Starts it. */
+static int spawn(struct process *process)
 {
-	struct process *process = container_of(work, struct process, work);
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
 
 	plan_files(&actions, &process->plan);
 	plan_attributes(&attributes);
-	process->result = -posix_spawn(&process->pid, process->plan.file, &actions, &attributes,
+	int result = -posix_spawn(&process->pid, process->plan.file, &actions, &attributes,
 		process->plan.argv, environ);
 	posix_spawnattr_destroy(&attributes);
 	posix_spawn_file_actions_destroy(&actions);
+	return result;
+}
+
+/* In a worker. */
+static void spawn_work(uv_work_t *work)
+{
+	struct process *process = container_of(work, struct process, work);
+
+	process->result = process->plan.prepare ? process->plan.prepare(process) : 0;
+	if (process->result == 0)
+		process->result = spawn(process);
 }
 
 /* It is started. It may have ended already, before anybody watched. */
 static void spawned(uv_work_t *work, int status)
 {
 	struct process *process = container_of(work, struct process, work);
+	struct processes *among = process->among;
 	int result = status < 0 ? status : process->result;
 
 	process->plan.started(process, result);
 	if (result < 0)
 		return;
-	begin_watch(process->loop);
-	LIST_INSERT_HEAD(&running, process, entry);
+	begin_watch(among);
+	LIST_INSERT_HEAD(&among->running, process, entry);
 	reap(process);
-	end_watch();
+	end_watch(among);
 }
 
 /* Starts. */
-void process_start(struct process *process, uv_loop_t *loop, const struct process_plan *plan)
+void process_start(struct process *process, struct processes *among, const struct process_plan *plan)
 {
 	process->plan = *plan;
-	process->loop = loop;
-	int result = uv_queue_work(loop, &process->work, spawn_work, spawned);
+	process->among = among;
+	int result = uv_queue_work(among->loop, &process->work, spawn_work, spawned);
 	if (result < 0)
 		spawned(&process->work, result);
 }

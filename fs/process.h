@@ -14,14 +14,23 @@
 #include <uv.h>
 
 /* Descriptors that a child gets, from 0 on. */
-#define PROCESS_FDS 4
+#define PROCESS_FDS 5
 
 struct process;
+/* The children that somebody started, and what tells of their ends. */
+struct processes;
+
+struct processes *processes_new(uv_loop_t *loop);
+/* When all of them have ended. */
+void processes_free(struct processes *processes);
 
 struct process_plan {
 	const char *file;		/* the program's path */
 	char *const *argv;		/* ended by NULL */
 	int fds[PROCESS_FDS];		/* what it gets; -1: /dev/null. The caller closes them after `started` */
+	/* In the worker, before the start: what takes time. It may set process->plan.fds. A negative errno
+	 * keeps the process from being started, and is what `started` gets. NULL: there is nothing. */
+	int (*prepare)(struct process *process);
 	/* It runs, or does not: 0 or a negative errno. Exactly once, on a later turn of the loop. */
 	void (*started)(struct process *process, int result);
 	/* It ended and was reaped, after `started` with 0; exactly once. signal: 0 where it exited. */
@@ -31,7 +40,7 @@ struct process_plan {
 /* Part of another object, which lives until `started` failed, or `exited` was called. */
 struct process {
 	struct process_plan plan;
-	uv_loop_t *loop;
+	struct processes *among;
 	uv_work_t work;
 	pid_t pid;
 	int result;
@@ -40,7 +49,7 @@ struct process {
 
 /* Starts a process, as a session of its own, with no signal blocked or ignored. What the plan points to
  * must live until `started`. */
-void process_start(struct process *process, uv_loop_t *loop, const struct process_plan *plan);
+void process_start(struct process *process, struct processes *among, const struct process_plan *plan);
 
 /* Sends a signal; after `started` with 0, and before `exited`. */
 void process_kill(struct process *process, int signal);

@@ -118,7 +118,7 @@ static void run_free(struct object *object)
 }
 
 /* Names the files that the shim will make. */
-static void init_spools(struct run *run, int directory)
+static void init_spools(struct run *run, const int *directory)
 {
 	const struct {
 		struct spooled *spooled;
@@ -154,7 +154,7 @@ int run_new(struct instance *instance, const char *name, bool named, uint64_t id
 	run->base = UINT64_MAX;
 	clock_gettime(CLOCK_REALTIME, &run->created);
 	settings_copy(&run->settings, &instance->settings);
-	init_spools(run, instance->directory);
+	init_spools(run, &instance->directory);
 	keep_init(&run->keep, (uint64_t)poolfs_number(pool_config(instance->pool)->values,
 		"output_limit") / 8);
 	stream_init_memory(&run->exit, 64);

@@ -38,21 +38,27 @@ struct held_frame {
 	char data[];
 };
 
+/* What the worker has that starts a process. */
+struct start {
+	char *path;			/* of the instance's directory */
+	char *argv[3];
+	char *description;		/* the text of instance.json */
+	int directory;			/* descriptor of the directory */
+	int listener, peer, err;	/* what the process gets; -1: that could not be made */
+	const char *failed;		/* what failed, for people */
+};
+
 struct shim {
 	struct mount *mount;
 	struct instance *instance;
 	const struct shim_events *events;
 	char name[2 * TEXT_NAME_MAX + 2];	/* POOL/NAME */
 	uint32_t id;			/* of the directory */
-	int directory;
-	int listener;			/* until the process has it, else -1 */
 	struct frame_link *link;
 	struct process process;
-	char *argv[3];			/* the process' until it is started */
-	int err;			/* likewise; -1: none */
-	uv_timer_t timer;		/* 0 ms until the start; the limit of a stop, or of an exit */
+	struct start *start;		/* until it is started, or that has failed */
+	uv_timer_t timer;		/* the limit of a stop, or of an exit */
 	uv_work_t removal;
-	bool starting;			/* a process is about to be */
 	bool running;			/* there is a process that has not been reaped */
 	int signal;			/* what it gets when it runs; 0: nothing */
 	bool died;			/* it ended without being asked; events->died was called */
@@ -76,20 +82,17 @@ static json_t *make_values(const struct instance *instance)
 	return values;
 }
 
-/* Writes instance.json. */
-static int write_description(struct shim *shim, const struct instance *instance)
+/* The text of instance.json; free() it. NULL: something in it is no UTF-8. */
+static char *describe(const struct instance *instance)
 {
 	const struct config_pool *config = pool_config(instance->pool);
 	json_t *root = json_pack("{s:i, s:s, s:s, s:s, s:s*, s:o}", "version", PROTOCOL_VERSION, "pool",
 		config->name, "name", instance->name, "type", config->kind->name, "module",
 		config->module, "values", make_values(instance));
 	char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
-	int result = text ? workdir_write_file(shim->directory, "instance.json", text, strlen(text))
-			  : -ENOMEM;
 
-	free(text);
 	json_decref(root);
-	return result;
+	return text;
 }
 
 /* The peer sent a frame. */
@@ -120,7 +123,7 @@ static void died(struct shim *shim, const char *reason)
 /* Whether there is a process, or is about to be. */
 static bool has_process(const struct shim *shim)
 {
-	return shim->starting || shim->running;
+	return shim->start || shim->running;
 }
 
 /* Ends its process, also one that is only about to be. */
@@ -168,24 +171,11 @@ static void link_closed(void *data, int reason)
 
 static const struct frame_link_events link_events = { link_frame, link_closed };
 
-/* Connects and says hello. */
-static int connect_shim(struct shim *shim)
-{
-	struct frame_hello hello = { .version = PROTOCOL_VERSION, .pid = getpid() };
-	int fd = workdir_connect(shim->directory);
-
-	if (fd < 0)
-		return fd;
-	shim->link = frame_link_new(shim->mount->loop, fd, &link_events, shim);
-	shim_send(shim, FRAME_HELLO, 0, &hello, sizeof(hello));
-	return 0;
-}
-
 /* The last line that the process wrote to its standard error, where that is a file of ours. */
 static void last_words(struct shim *shim, char *line, size_t size)
 {
 	char words[512 + 1], clean[1024];
-	int fd = openat(shim->directory, STDERR_FILE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = openat(shim->instance->directory, STDERR_FILE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	off_t end = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
 	off_t from = end > 512 ? end - 512 : 0;
 	ssize_t count = end > 0 ? pread(fd, words, sizeof(words) - 1, from) : 0;
@@ -231,16 +221,21 @@ static void process_exited(struct process *process, int status, int signal)
 	died(shim, text);
 }
 
-/* Where the shim's own messages go: our terminal, or a file beside the instance's others. */
-static int open_stderr(struct shim *shim)
+/* What a start that is over needs no more. */
+static void start_free(struct start *start)
 {
-	if (shim->mount->foreground)
-		return dup(STDERR_FILENO);
-	return openat(shim->directory, STDERR_FILE, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int fds[] = { start->listener, start->peer, start->err };
+
+	for (size_t i = 0; i < sizeof(fds) / sizeof(*fds); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	free(start->path);
+	free(start->description);
+	free(start);
 }
 
 /* It could not be started. */
-static void not_started(struct shim *shim, int result)
+static void not_started(struct shim *shim, const char *failed, int result)
 {
 	char text[256];
 
@@ -248,7 +243,7 @@ static void not_started(struct shim *shim, int result)
 		stop_step(shim);
 		return;
 	}
-	snprintf(text, sizeof(text), "%s cannot be started: %s", shim->mount->shim, strerror(-result));
+	snprintf(text, sizeof(text), "%s: %s", failed, strerror(-result));
 	died(shim, text);
 }
 
@@ -256,84 +251,116 @@ static void not_started(struct shim *shim, int result)
 static void process_started(struct process *process, int result)
 {
 	struct shim *shim = container_of(process, struct shim, process);
+	struct start *start = shim->start;
+	const char *failed = start->failed;
 
-	if (shim->err >= 0)
-		close(shim->err);
-	close(shim->listener);
-	shim->listener = -1;
-	free(shim->argv[1]);
-	shim->starting = false;
+	shim->instance->directory = start->directory;
+	start_free(start);
+	shim->start = NULL;
 	shim->running = result == 0;
 	if (result < 0)
-		not_started(shim, result);
+		not_started(shim, failed, result);
 	else if (shim->signal)
 		end_process(shim, shim->signal);
 }
 
-/* The loop's next turn after shim_start: starts the process, with the listening socket as descriptor 3. */
-static void start_now(uv_timer_t *timer)
+/* In a worker: where the shim's own messages go: our terminal, or a file beside the instance's others. On a
+ * full disk there is none. */
+static int open_stderr(const struct shim *shim, int directory)
 {
-	struct shim *shim = timer->data;
-
-	if (!shim->link) {
-		not_started(shim, -ENOTCONN);
-		return;
-	}
-	shim->argv[0] = (char *)shim->mount->shim;
-	shim->argv[1] = memory_format("%s/%u", shim->mount->workdir_path, shim->id);
-	/* On a full disk there is no file for it. */
-	shim->err = open_stderr(shim);
-	struct process_plan plan = { .file = shim->mount->shim,
-		.argv = shim->argv,
-		.fds = { -1, -1, shim->err, shim->listener },
-		.started = process_started,
-		.exited = process_exited };
-	shim->starting = true;
-	process_start(&shim->process, shim->mount->loop, &plan);
+	if (shim->mount->foreground)
+		return fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, PROCESS_FDS);
+	return openat(directory, STDERR_FILE, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
 
-/* Prepares directory, description and socket. */
+/* In a worker, for a disk may take its time: makes the directory with instance.json and the listening
+ * socket. */
+static int prepare_directory(struct process *process)
+{
+	struct shim *shim = container_of(process, struct shim, process);
+	struct start *start = shim->start;
+	int result;
+
+	start->failed = "its directory cannot be made";
+	result = start->directory = workdir_make(start->path);
+	if (result < 0)
+		return result;
+	start->failed = "its instance.json cannot be written";
+	result = workdir_write_file(start->directory, "instance.json", start->description,
+		strlen(start->description));
+	if (result < 0)
+		return result;
+	start->failed = "its socket cannot be made";
+	result = start->listener = workdir_listen(start->directory);
+	if (result < 0)
+		return result;
+	start->failed = "its process cannot be started";
+	start->err = open_stderr(shim, start->directory);
+	process->plan.fds[STDERR_FILENO] = start->err;
+	process->plan.fds[PROTOCOL_LISTENER_FD] = start->listener;
+	process->plan.fds[PROTOCOL_DAEMON_FD] = start->peer;
+	return 0;
+}
+
+/* Has a worker start the process, which gets its end of the connection. */
+static void start_process(struct shim *shim, char *description, int peer)
+{
+	struct start *start = memory_new(sizeof(*start));
+	struct process_plan plan = { .file = shim->mount->shim,
+		.argv = start->argv,
+		.fds = { -1, -1, -1, -1, -1 },
+		.prepare = prepare_directory,
+		.started = process_started,
+		.exited = process_exited };
+
+	start->path = memory_format("%s/%u", shim->mount->workdir_path, shim->id);
+	start->argv[0] = (char *)shim->mount->shim;
+	start->argv[1] = start->path;
+	start->description = description;
+	start->peer = peer;
+	start->directory = start->listener = start->err = -1;
+	shim->start = start;
+	process_start(&shim->process, shim->mount->processes, &plan);
+}
+
+/* Makes the connection, before there is a process, so that all that is sent waits in it; says hello. */
+static int connect_shim(struct shim *shim, int *peer)
+{
+	struct frame_hello hello = { .version = PROTOCOL_VERSION, .pid = getpid() };
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return -errno;
+	shim->link = frame_link_new(shim->mount->loop, ends[0], &link_events, shim);
+	shim_send(shim, FRAME_HELLO, 0, &hello, sizeof(hello));
+	*peer = ends[1];
+	return 0;
+}
+
+/* Begins. */
 int shim_new(struct mount *mount, struct instance *instance, const struct shim_events *events,
-	struct shim **out, int *directory)
+	struct shim **out)
 {
 	struct shim *shim = memory_new(sizeof(*shim));
-	char name[16];
+	char *description = describe(instance);
+	int peer;
 
 	*shim = (struct shim){ .mount = mount, .instance = instance, .events = events };
 	TAILQ_INIT(&shim->held);
+	int result = description ? connect_shim(shim, &peer) : -EILSEQ;
+	if (result < 0) {
+		free(description);
+		free(shim);
+		return result;
+	}
 	shim->id = mount->next_id++;
 	instance_full_name(instance, shim->name, sizeof(shim->name));
-	snprintf(name, sizeof(name), "%u", shim->id);
-	int result = shim->directory = workdir_make(mount->workdir, name);
-	if (result < 0)
-		goto fail_directory;
-	result = write_description(shim, instance);
-	if (result < 0)
-		goto fail_files;
-	result = shim->listener = workdir_listen(shim->directory);
-	if (result < 0)
-		goto fail_files;
 	uv_timer_init(mount->loop, &shim->timer);
 	shim->timer.data = shim->removal.data = shim;
 	mount_shim_started(mount);
-	*directory = shim->directory;
+	start_process(shim, description, peer);
 	*out = shim;
 	return 0;
-
-fail_files:
-	close(shim->directory);
-	workdir_remove(mount->workdir_path, shim->id);
-fail_directory:
-	free(shim);
-	return result;
-}
-
-/* Starts soon. The connection is made now, and waits in the listening socket: what is sent before
- * the process runs must not be lost. */
-void shim_start(struct shim *shim)
-{
-	connect_shim(shim);
-	uv_timer_start(&shim->timer, start_now, 0, 0);
 }
 
 /* Sends one frame. */
@@ -432,7 +459,6 @@ static void uv_closed(uv_handle_t *handle)
 	struct mount *mount = shim->mount;
 
 	shim_settled(shim, UINT64_MAX);
-	close(shim->directory);
 	shim->events->gone(shim->instance);
 	free(shim);
 	mount_shim_gone(mount);
@@ -460,9 +486,6 @@ static void stop_step(struct shim *shim)
 	uv_timer_stop(&shim->timer);
 	frame_link_free(shim->link);
 	shim->link = NULL;
-	if (shim->listener >= 0)
-		close(shim->listener);
-	shim->listener = -1;
 	uv_queue_work(shim->mount->loop, &shim->removal, remove_directory, removed);
 }
 

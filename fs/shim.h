@@ -28,14 +28,13 @@ struct shim_events {
 };
 
 /*
- * Makes the instance's directory with instance.json and the listening socket: what can fail
- * because of the disk fails here. *directory is a descriptor of it, owned by the shim.
+ * Begins to start the process, in a worker, which first makes the instance's directory with instance.json
+ * and the listening socket: that takes the disk's time. A failure there comes as `died`; instance->directory
+ * becomes a descriptor of the directory where there is one, and the instance closes it. Frames can be sent at
+ * once. 0, or a negative errno: there are no descriptors, or a value is no UTF-8.
  */
 int shim_new(struct mount *mount, struct instance *instance, const struct shim_events *events,
-	struct shim **shim, int *directory);
-
-/* Starts the process on the loop's next turn, so that the caller can answer first. */
-void shim_start(struct shim *shim);
+	struct shim **shim);
 
 /* Sends a frame; silently nothing when the shim is not there any more (died was or will be called). */
 void shim_send(struct shim *shim, enum frame_type type, uint64_t id, const void *data, size_t size);

@@ -11,7 +11,7 @@ static ssize_t spooled_source(struct stream *stream, uint64_t *offset, void *buf
 }
 
 /* Nothing is opened yet: the shim makes the file with the first byte. */
-void spooled_init(struct spooled *spooled, int directory, const char *name)
+void spooled_init(struct spooled *spooled, const int *directory, const char *name)
 {
 	spooled->reader = NULL;
 	spooled->users = 0;
@@ -51,7 +51,7 @@ void spooled_unuse(struct spooled *spooled)
 void spooled_hold(struct spooled *spooled)
 {
 	if (spooled->users && !spooled->reader)
-		spool_reader_new(spooled->directory, spooled->name, &spooled->reader);
+		spool_reader_new(*spooled->directory, spooled->name, &spooled->reader);
 }
 
 /* Opens it again at the next read. */
@@ -64,7 +64,7 @@ void spooled_renew(struct spooled *spooled)
 ssize_t spooled_read(struct spooled *spooled, uint64_t *offset, void *buffer, size_t size)
 {
 	if (!spooled->reader) {
-		int result = spool_reader_new(spooled->directory, spooled->name, &spooled->reader);
+		int result = spool_reader_new(*spooled->directory, spooled->name, &spooled->reader);
 
 		/* The shim could not even make the file: all that came was dropped. */
 		if (result == -ENOENT) {

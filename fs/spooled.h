@@ -14,12 +14,12 @@ struct spooled {
 	struct stream stream;
 	struct spool_reader *reader;
 	unsigned users;
-	int directory;		/* descriptor of the instance's directory, not owned */
+	const int *directory;	/* descriptor of the instance's directory; -1: that is not made yet */
 	char name[40];		/* of the file */
 };
 
-/* name is copied; directory must stay open as long as the stream is read. */
-void spooled_init(struct spooled *spooled, int directory, const char *name);
+/* name is copied; *directory must be there as long as the stream is. */
+void spooled_init(struct spooled *spooled, const int *directory, const char *name);
 void spooled_done(struct spooled *spooled);
 
 void spooled_use(struct spooled *spooled);

@@ -123,11 +123,11 @@ int workdir_open(const char *path, int *lock, struct poolfs_err *err)
 }
 
 /* Makes an instance's directory. */
-int workdir_make(int workdir, const char *name)
+int workdir_make(const char *path)
 {
-	if (mkdirat(workdir, name, 0700) < 0)
+	if (mkdir(path, 0700) < 0)
 		return -errno;
-	int fd = openat(workdir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	return fd < 0 ? -errno : fd;
 }
 

@@ -29,8 +29,8 @@ int workdir_open(const char *path, int *lock, struct poolfs_err *err);
  * most. Returns how many there were; *next_id is larger than every number in use. */
 int workdir_clean(int workdir, const char *path, uint32_t *next_id);
 
-/* Makes the directory `name`; a descriptor or a negative errno. */
-int workdir_make(int workdir, const char *name);
+/* Makes an instance's directory; a descriptor or a negative errno. Any thread, as the next two. */
+int workdir_make(const char *path);
 /* Writes a file by a temporary name, synced and renamed. */
 int workdir_write_file(int directory, const char *name, const void *data, size_t size);
 /* Removes instance number id's directory and all that is in it. Any thread. */

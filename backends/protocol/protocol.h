@@ -9,8 +9,7 @@
  *   instance.json   what the shim is to run (written by the daemon before it starts the shim):
  *                   {"version":1, "pool":"web", "name":"a", "type":"qemu", "values":{...}},
  *                   and "module", a path, where the kind is of one
- *   shim.sock       the shim's listening socket. The daemon binds it, hands it over as
- *                   descriptor 3, and connects. A later daemon connects to the same path.
+ *   shim.sock       the shim's listening socket, bound by the daemon, for a later daemon to connect to
  *   shim.pid        "PID STARTTIME\n" of the shim (start time: field 22 of /proc/PID/stat)
  *   console, log    spools (spool.h) that the shim writes and the daemon reads
  *   run.N.output, run.N.stdout, run.N.stderr, run.N.transcript
@@ -19,8 +18,8 @@
  *   anything else   belongs to the backend
  *
  * Command line of the shim: poolfs-shim DIRECTORY, with the listening socket as
- * descriptor 3. It begins to boot at once, serves one connection at a time (a new
- * one replaces the old), and goes on when the daemon goes away. It ends after
+ * descriptor 3, and as descriptor 4 the connection of the daemon that starts it. It begins to boot at
+ * once, serves one connection at a time (a new one replaces the old), and goes on when the daemon goes away. It ends after
  * FRAME_STOP, when the machine is gone; the daemon then removes the directory.
  *
  * Each frame is a header and `size` bytes. Both ends first send FRAME_HELLO; after
@@ -36,7 +35,8 @@
 #include <stdint.h>
 
 #define PROTOCOL_VERSION	1
-#define PROTOCOL_SOCKET_FD	3
+#define PROTOCOL_LISTENER_FD	3
+#define PROTOCOL_DAEMON_FD	4
 /* No payload is longer: one megabyte of file data, and what describes it. */
 #define PROTOCOL_PAYLOAD_MAX	(1048576u + 65536u)
 /* Longest text of a command, as what Linux lets one argument have (MAX_ARG_STRLEN, with its NUL). */

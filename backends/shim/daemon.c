@@ -156,12 +156,20 @@ static const struct frame_link_events daemon_events = {
 /* Waits a moment where accept would only fail again. */
 static void daemon_again(uv_timer_t *timer);
 
+/* Serves a daemon that has connected. */
+static void daemon_serve(struct shim *shim, int fd)
+{
+	struct frame_hello hello = { .version = PROTOCOL_VERSION, .pid = getpid() };
+	struct iovec part = { &hello, sizeof(hello) };
+
+	shim->daemon.link = frame_link_new(shim->loop, fd, &daemon_events, shim);
+	frame_link_send(shim->daemon.link, FRAME_HELLO, 0, &part, 1);
+}
+
 /* A daemon connects: the one before is out. */
 static void daemon_accept(uv_poll_t *poll, int status, int events)
 {
 	struct shim *shim = poll->data;
-	struct frame_hello hello = { .version = PROTOCOL_VERSION, .pid = getpid() };
-	struct iovec part = { &hello, sizeof(hello) };
 	int fd = accept4(shim->daemon.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd < 0) {
@@ -174,8 +182,7 @@ static void daemon_accept(uv_poll_t *poll, int status, int events)
 	}
 	if (shim->daemon.link)
 		daemon_drop(shim);
-	shim->daemon.link = frame_link_new(shim->loop, fd, &daemon_events, shim);
-	frame_link_send(shim->daemon.link, FRAME_HELLO, 0, &part, 1);
+	daemon_serve(shim, fd);
 }
 
 /* Accepts again. */
@@ -186,11 +193,13 @@ static void daemon_again(uv_timer_t *timer)
 	uv_poll_start(&daemon->listener, UV_READABLE, daemon_accept);
 }
 
-/* Listens. */
-void daemon_init(struct shim *shim, int listener)
+/* Listens, and serves the first. */
+void daemon_init(struct shim *shim, int listener, int connection)
 {
 	struct daemon *daemon = &shim->daemon;
 
+	if (connection >= 0)
+		daemon_serve(shim, connection);
 	daemon->fd = listener;
 	daemon->listener.data = daemon->again.data = shim;
 	uv_timer_init(shim->loop, &daemon->again);

@@ -26,7 +26,8 @@ struct daemon {
 	bool paused;		/* nothing is read from it */
 };
 
-void daemon_init(struct shim *shim, int listener);
+/* Takes over both sockets; connection -1: nobody is connected yet. */
+void daemon_init(struct shim *shim, int listener, int connection);
 /* Sends a frame of two parts, if a daemon is there. 0, or -EMSGSIZE when it is too long. */
 int daemon_send(struct shim *shim, enum frame_type type, uint64_t id, const void *head,
 	size_t head_size, const void *rest, size_t rest_size);

@@ -26,6 +26,7 @@
 #include "backends/module/describe.h"
 #include "backends/module/load.h"
 #include "backends/process/launch.h"
+#include "backends/protocol/sockets.h"
 #include "backends/shim/registry.h"
 #include "backends/shim/shim.h"
 
@@ -64,7 +65,7 @@ static void close_others(void)
 
 	while (dir && (entry = readdir(dir))) {
 		int fd = atoi(entry->d_name);
-		if (fd > PROTOCOL_SOCKET_FD && fd != dirfd(dir))
+		if (fd > PROTOCOL_DAEMON_FD && fd != dirfd(dir))
 			close(fd);
 	}
 	if (dir)
@@ -80,15 +81,18 @@ static int fill_standard(void)
 	return 0;
 }
 
-/* Whether descriptor 3 is what the daemon hands over. */
-static int check_listener(void)
+/* Whether descriptors 3 and 4 are what the daemon hands over. */
+static int check_sockets(void)
 {
 	int listens = 0;
 	socklen_t size = sizeof(listens);
 
-	if (getsockopt(PROTOCOL_SOCKET_FD, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0)
+	if (getsockopt(PROTOCOL_LISTENER_FD, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0)
 		return complain("descriptor 3", strerror(errno));
-	return listens ? 0 : complain("descriptor 3", "not a listening socket");
+	if (!listens)
+		return complain("descriptor 3", "not a listening socket");
+	return sockets_is_stream(PROTOCOL_DAEMON_FD, FORWARD_UNIX) ?
+		       0 : complain("descriptor 4", "not a connection");
 }
 
 /* Signals and limits. A core file would hold secrets. */
@@ -260,7 +264,8 @@ static int run(const struct instance *instance, const char *directory, int dirfd
 		.name = instance->name,
 		.directory = directory,
 		.dirfd = dirfd,
-		.listener = PROTOCOL_SOCKET_FD,
+		.listener = PROTOCOL_LISTENER_FD,
+		.connection = PROTOCOL_DAEMON_FD,
 		.outlives = outlives(instance),
 		.stop_limit = stop_limit(instance),
 		.grace = LIMITS_GRACE_MS,
@@ -320,7 +325,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	close_others();
-	if (fill_standard() < 0 || check_listener() < 0)
+	if (fill_standard() < 0 || check_sockets() < 0)
 		return EXIT_FAILURE;
 	set_limits();
 	return serve(argv[1]) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -39,7 +39,7 @@ struct shim *shim_new(struct uv_loop_s *loop, const struct shim_setup *setup)
 	requests_init(shim);
 	forwards_init(shim);
 	verbs_init(shim);
-	daemon_init(shim, setup->listener);
+	daemon_init(shim, setup->listener, setup->connection);
 	life_begin(shim);
 	return shim;
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """poolfs-shim as a process: test_program.py PROGRAM. This test is the daemon."""
+import fcntl
 import json
 import os
 import shutil
@@ -19,10 +20,9 @@ BOOTING, FAILED = 0, 6
 
 
 class Connection:
-    def __init__(self, directory):
-        self.socket = socket.socket(socket.AF_UNIX)
+    def __init__(self, connected):
+        self.socket = connected
         self.socket.settimeout(SECONDS)
-        self.socket.connect(directory + "/shim.sock")
         self.send(HELLO, struct.pack("Ii", 1, os.getpid()))
 
     def send(self, kind, payload=b""):
@@ -52,6 +52,7 @@ class Program(unittest.TestCase):
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.directory + "/shim.sock")
         self.listener.listen(5)
+        self.first, self.peer = socket.socketpair()
         # Nobody listens at this port, for it stays bound.
         self.port = socket.socket()
         self.port.bind(("127.0.0.1", 0))
@@ -66,7 +67,8 @@ class Program(unittest.TestCase):
                 self.process.wait()
             self.process.stderr.close()
             self.process = None
-        self.listener.close()
+        for end in (self.listener, self.first, self.peer):
+            end.close()
         self.port.close()
         shutil.rmtree(self.directory)
 
@@ -78,19 +80,23 @@ class Program(unittest.TestCase):
         return {"version": 1, "pool": "web", "name": "a", "type": "ssh", "values": values} | changes
 
     def connect(self):
-        connection = Connection(self.directory)
-        self.addCleanup(connection.socket.close)
-        return connection
+        """The connection of a later daemon."""
+        connected = socket.socket(socket.AF_UNIX)
+        self.addCleanup(connected.close)
+        connected.connect(self.directory + "/shim.sock")
+        return Connection(connected)
 
     def write(self, instance):
         with open(self.directory + "/instance.json", "w") as file:
             json.dump(instance, file)
 
-    def start(self, listener=None):
+    def start(self, listener=None, peer=None):
         def prepare():
             os.setsid()
-            os.dup2((listener or self.listener).fileno(), 3)
-            os.set_inheritable(3, True)
+            ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 60)
+                    for end in (listener or self.listener, peer or self.peer)]
+            for number, end in enumerate(ends):
+                os.dup2(end, 3 + number)
             os.dup2(2, 50)
         self.process = subprocess.Popen([PROGRAM, self.directory], preexec_fn=prepare,
                                         close_fds=False, stderr=subprocess.PIPE)
@@ -115,6 +121,16 @@ class Program(unittest.TestCase):
         with open(self.directory + "/shim.pid") as file:
             self.assertEqual(file.read(), "%d %s\n" % (self.process.pid, start))
         self.assertFalse(os.path.exists(self.directory + "/shim.pid.new"))
+
+    def test_serves_who_starts_it_and_then_another(self):
+        first = Connection(self.first)
+        self.start()
+        self.peer.close()
+        first.state(BOOTING)
+        self.connect().state(BOOTING)
+        with self.assertRaises(EOFError):
+            while True:
+                first.receive(1)
 
     def test_keeps_only_its_descriptors(self):
         self.start()
@@ -163,12 +179,14 @@ class Program(unittest.TestCase):
         os.unlink(self.directory + "/instance.json")
         self.refused("instance.json")
 
-    def test_refuses_a_descriptor_that_does_not_listen(self):
-        with socket.socket(socket.AF_UNIX) as other:
-            self.start(other)
-            status, text = self.ended()
-        self.assertEqual(status, 1)
-        self.assertIn("not a listening socket", text)
+    def test_refuses_other_descriptors(self):
+        with socket.socket(socket.AF_UNIX) as other, open(os.devnull) as file:
+            for wrong, message in (({"listener": other}, "descriptor 3: not a listening socket"),
+                                   ({"peer": file}, "descriptor 4: not a connection")):
+                self.start(**wrong)
+                status, text = self.ended()
+                self.assertEqual(status, 1)
+                self.assertIn(message, text)
 
     def test_refuses_other_arguments(self):
         for arguments in [], ["--nonsense"], ["a", "b"]:

@@ -32,7 +32,6 @@ struct shim {
 	const struct shim_events *events;
 	struct instance *instance;
 	struct text told;	/* what shim_told keeps */
-	int directory;
 };
 
 static struct shim *the_shim;
@@ -43,17 +42,13 @@ static const char *shim_directory = "/tmp";
 static void shim_told(struct shim *shim, enum frame_type type, const void *data, size_t size);
 
 int shim_new(struct mount *mount, struct instance *instance, const struct shim_events *events,
-	struct shim **shim, int *directory)
+	struct shim **shim)
 {
 	the_shim = *shim = memory_new(sizeof(**shim));
 	the_shim->events = events;
 	the_shim->instance = instance;
-	*directory = the_shim->directory = open(shim_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	instance->directory = open(shim_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return 0;
-}
-
-void shim_start(struct shim *shim)
-{
 }
 
 void shim_send(struct shim *shim, enum frame_type type, uint64_t id, const void *data, size_t size)
@@ -86,7 +81,6 @@ size_t shim_queued(const struct shim *shim)
 void shim_stop(struct shim *shim)
 {
 	shim->events->gone(shim->instance);
-	close(shim->directory);
 	text_done(&shim->told);
 	free(shim);
 }

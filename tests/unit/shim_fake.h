@@ -440,6 +440,7 @@ static inline void instance_begin(const char *boot_timeout)
 	if (fake.sysrq)
 		values_set(values, "on_crash_sysrq", fake.sysrq, "/", NULL);
 	setup.listener = instance_listen();
+	setup.connection = -1;
 	setup.dirfd = dir;
 	setup.values = values;
 	shim = shim_new(&loop, &setup);

@@ -96,7 +96,7 @@ static void notice(enum spool_kind which, const char *name, uint64_t base, uint6
 	char file[40];
 
 	snprintf(file, sizeof(file), "run.%u.%s", (unsigned)run->id, name);
-	assert_int_equal(spool_writer_new(the_shim->directory, file, 65536, base, &writer), 0);
+	assert_int_equal(spool_writer_new(the_shim->instance->directory, file, 65536, base, &writer), 0);
 	assert_int_equal(spool_append(writer, bytes, end - base), 0);
 	spool_writer_free(writer);
 	assert_int_equal(the_shim->events->frame(the_shim->instance, &header, &frame), 0);
