@@ -7,7 +7,7 @@ turns with it, so that a busy machine slows both: for mkdir, a fork(2) and exec(
 instance has on the disk: a directory, a file and a socket. A disk where much was removed a moment ago may
 be slow with these (ext4 does not use an inode again for some seconds, and looks for others).
 
-usage: scale.py BUILD [--type null|container] [--count N] [--work DIRECTORY]
+usage: scale.py BUILD [--type null|container|exec] [--count N] [--work DIRECTORY]
 """
 import argparse
 import contextlib
@@ -76,7 +76,8 @@ class Bench:
         config = f"[poolfs]\nworkdir = {self.work}\nlog_level = warning\n"
         if kind == "null":
             config += f"modules = {self.make_module()}\n"
-        (self.base / "poolfs.ini").write_text(config + f"[pool many]\ntype = {kind}\ncount = {count}\n")
+        (self.base / "poolfs.ini").write_text(config + f"[pool many]\ntype = {kind}\ncount = {count}\n"
+                                              + ("run = sh -c\n" if kind == "exec" else ""))
         self.daemon = subprocess.Popen([self.build / "poolfs", "-f", self.base / "poolfs.ini", self.mnt])
         while not os.path.ismount(self.mnt):
             if self.daemon.poll() is not None:
@@ -160,7 +161,7 @@ class Bench:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument("build")
-    parser.add_argument("--type", default="null", choices=("null", "container"))
+    parser.add_argument("--type", default="null", choices=("null", "container", "exec"))
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--work", help="where instances live; a directory of the temporary ones' disk")
     options = parser.parse_args()
