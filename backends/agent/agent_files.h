@@ -4,7 +4,7 @@
  * directory. agent_files.c reads and answers them, agent_path.c does what works on paths,
  * agent_data.c what works on handles.
  *
- * A path is resolved by the kernel below that directory (openat2(2), RESOLVE_BENEATH): a link that
+ * A path is resolved by the kernel below that directory (base/resolve.h): a link that
  * somebody puts in the way leads nowhere else. The last name is never followed.
  */
 #ifndef AGENT_AGENT_FILES_H

@@ -2,31 +2,26 @@
 /* The file requests that work on paths. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/statvfs.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "backends/agent/agent_files.h"
+#include "backends/base/resolve.h"
 
 /* Opens what holds the last name. Where a link leads out, there is nothing. */
 int agent_parent(const struct server_files *files, const char *path, const char **name)
 {
 	const char *slash = strrchr(path, '/');
 	char directory[FILES_PATH_MAX + 1] = ".";
-	struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS };
 
 	*name = slash ? slash + 1 : *path ? path : ".";
 	if (slash)
 		snprintf(directory, sizeof(directory), "%.*s", (int)(slash - path), path);
-	long fd = syscall(SYS_openat2, files->root, directory, &how, sizeof(how));
-	if (fd < 0)
-		return errno == EXDEV ? -ENOENT : -errno;
-	return (int)fd;
+	int fd = resolve_open(files->root, directory, O_PATH | O_DIRECTORY | O_CLOEXEC, RESOLVE_BENEATH);
+	return fd == -EXDEV ? -ENOENT : fd;
 }
 
 /* Opens the thing itself, a link too, to look at only. */
