@@ -14,8 +14,9 @@
 #include "backends/container/boot.h"
 #include "backends/container/parts.h"
 
-/* mount_setattr(2), Linux 5.12; C libraries that know it define these in headers that do not go
- * together in all their versions, so they stand here. Calls this new have one number everywhere. */
+/* open_tree(2), move_mount(2) and mount_setattr(2), the last of Linux 5.12; C libraries that know them define
+ * these in headers that do not go together in all their versions, so they stand here. Calls this new have
+ * one number everywhere. */
 struct attributes {
 	uint64_t set, clear, propagation, users;
 };
@@ -23,25 +24,34 @@ struct attributes {
 #define ATTRIBUTE_NOSUID 0x2u
 #define ATTRIBUTE_NODEV 0x4u
 #define ATTRIBUTE_RECURSIVE 0x8000u
+#define TREE_CLONE 0x1u
+#define TREE_CLOEXEC ((unsigned)O_CLOEXEC)
+#define MOVE_FROM_EMPTY_PATH 0x4u
+#define MOVE_TO_EMPTY_PATH 0x40u
+#define CALL_OPEN_TREE 428
+#define CALL_MOVE_MOUNT 429
 #define CALL_MOUNT_SETATTR 442
 
 /* What is mounted below the directory comes along, as the kernel does not let us see what it hides;
- * all of it becomes read-only, and keeps the flags that a user namespace may not take off. */
-int layers_bind(int lower, const char *target)
+ * all of it is read-only before it is to be seen, and keeps the flags that a user namespace may not take
+ * off. */
+int layers_bind(int lower, int target)
 {
 	const struct attributes attributes = { .set = ATTRIBUTE_RDONLY | ATTRIBUTE_NOSUID |
 		ATTRIBUTE_NODEV };
-	char source[64];
+	int result = 0, tree = (int)syscall(CALL_OPEN_TREE, lower, "",
+		TREE_CLONE | TREE_CLOEXEC | AT_EMPTY_PATH | ATTRIBUTE_RECURSIVE);
 
-	snprintf(source, sizeof(source), "/proc/self/fd/%d", lower);
-	if (mount(source, target, NULL, MS_BIND | MS_REC, NULL) < 0)
-		return -errno;
-	if (syscall(CALL_MOUNT_SETATTR, AT_FDCWD, target, ATTRIBUTE_RECURSIVE, &attributes,
-		    sizeof(attributes)) == 0)
-		return 0;
-	if (errno == ENOSYS)
-		boot_fail(-errno, "%s cannot be made read-only: Linux 5.12 or newer is needed", target);
-	return -errno;
+	if (tree < 0 || syscall(CALL_MOUNT_SETATTR, tree, "", AT_EMPTY_PATH | ATTRIBUTE_RECURSIVE,
+				&attributes, sizeof(attributes)) < 0 ||
+		syscall(CALL_MOVE_MOUNT, tree, "", target, "", MOVE_FROM_EMPTY_PATH | MOVE_TO_EMPTY_PATH) < 0)
+		result = -errno;
+	if (tree >= 0)
+		close(tree);
+	if (result == -ENOSYS)
+		boot_fail(result, "a directory of the host cannot be shown read-only: Linux 5.12 or newer is "
+			"needed");
+	return result;
 }
 
 /* Makes a layer's directories: what is written, with a skeleton, and the kernel's own. */
@@ -78,7 +88,10 @@ void layers_mount(const struct layer *layer)
 	if (result == 0)
 		return;
 	boot_send(BOOT_LOG, -1, "%s is read-only: no overlay: %s", layer->name, strerror(errno));
-	result = layers_bind(layer->lower, layer->target);
+	int target = open(layer->target, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	result = target < 0 ? -errno : layers_bind(layer->lower, target);
+	if (target >= 0)
+		close(target);
 	if (result < 0)
 		boot_fail(result, "the host's directory for %s cannot be mounted", layer->name);
 }

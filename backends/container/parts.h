@@ -22,6 +22,18 @@ void root_make(const struct settings *settings, bool all_ids);
 /* Makes a directory and those above it; those that are there stay. */
 int root_make_path(const char *path, mode_t mode);
 
+/* within.c: paths of the root filesystem, whose root is the current directory and whose links are the
+ * image's: resolved as the container will, they lead nowhere else. Opens one, to look at only, or what
+ * holds its last name, which may not be there yet; *name is in path, or "." behind a last slash. A
+ * descriptor or a negative errno. */
+int within_open(const char *path);
+int within_parent(const char *path, const char **name);
+/* Makes a directory and those above it, as root_make_path, and opens it likewise. */
+int within_make(const char *path, mode_t mode);
+/* A name under which system calls that know no descriptors find what was opened. */
+#define WITHIN_NAME 64
+void within_name(int fd, char name[WITHIN_NAME]);
+
 /* login.c: finds the login of settings->user in the root filesystem, which is "/" by now. */
 struct login {
 	uid_t uid;
@@ -43,8 +55,9 @@ struct layer {
 	const char *const *skeleton;
 };
 void layers_mount(const struct layer *layer);
-/* Binds the host's directory there, read-only. 0 or a negative errno. */
-int layers_bind(int lower, const char *target);
+/* Binds the host's directory, with all that is mounted in it, at a directory, read-only. Both are opened
+ * with O_PATH. 0 or a negative errno. */
+int layers_bind(int lower, int target);
 
 /* idmap.c, outside: a detached, read-only mount of a directory, whose owners are those of the user
  * namespace that the process is in: the host's 0 is its 0. A descriptor; -1 when it cannot be had

@@ -15,6 +15,9 @@
  * The ids of a container's users are not those of the host's: the host's files seem to be
  * nobody's, and only what any user of the host may read can be read.
  *
+ * An image's links may lead anywhere, and until it is "/" they would lead to the host's files: what is made
+ * in it is found by within.c.
+ *
  * In a user namespace the order matters: the kernel takes a look at whose we are when a path of
  * the host is resolved, so that is done first, as the user who started us; then we become the
  * container's root, to whom the files that are made belong.
@@ -58,12 +61,12 @@ static const struct {
 
 static const char *const devices[] = { "null", "zero", "full", "random", "urandom", "tty" };
 
+/* In /dev. */
 static const struct {
 	const char *name, *target;
 } links[] = {
-	{ "dev/fd", "/proc/self/fd" }, { "dev/stdin", "/proc/self/fd/0" },
-	{ "dev/stdout", "/proc/self/fd/1" }, { "dev/stderr", "/proc/self/fd/2" },
-	{ "dev/ptmx", "pts/ptmx" },
+	{ "fd", "/proc/self/fd" }, { "stdin", "/proc/self/fd/0" }, { "stdout", "/proc/self/fd/1" },
+	{ "stderr", "/proc/self/fd/2" }, { "ptmx", "pts/ptmx" },
 };
 
 /* What of the host is used, opened before we are another. -1: is not there. */
@@ -237,34 +240,58 @@ static void make_tree(const struct settings *settings, const struct sources *sou
 		boot_fail(-errno, "the root directory");
 }
 
-/* Makes the directories that every container has. */
+/* Makes the directories that every container has; what else the image has there stays. */
 static void make_directories(void)
 {
-	for (size_t i = 0; i < sizeof(directories) / sizeof(*directories); i++)
-		if (mkdir(directories[i].path, 0755) == 0)
-			chmod(directories[i].path, directories[i].mode);
+	for (size_t i = 0; i < sizeof(directories) / sizeof(*directories); i++) {
+		const char *name;
+		int parent = within_parent(directories[i].path, &name);
+
+		if (parent >= 0 && mkdirat(parent, name, 0755) == 0)
+			fchmodat(parent, name, directories[i].mode, 0);
+		if (parent >= 0)
+			close(parent);
+	}
+}
+
+/* Mounts on a directory of the root filesystem. 0 or a negative errno. */
+static int mount_within(const char *source, const char *target, const char *type, unsigned long flags,
+	const char *options)
+{
+	char name[WITHIN_NAME];
+	int fd = within_open(target), result = 0;
+
+	if (fd < 0)
+		return fd;
+	within_name(fd, name);
+	if (mount(source, name, type, flags, options) < 0)
+		result = -errno;
+	close(fd);
+	return result;
 }
 
 /* Mounts one of the kernel's filesystems. */
 static void mount_one(const char *type, const char *target, unsigned long flags,
 	const char *options)
 {
-	if (mount(type, target, type, MS_NOSUID | flags, options) < 0)
-		boot_fail(-errno, "%s cannot be mounted on /%s", type, target);
+	int result = mount_within(type, target, type, MS_NOSUID | flags, options);
+
+	if (result < 0)
+		boot_fail(result, "%s cannot be mounted on /%s", type, target);
 }
 
-/* Binds one device. A device that this host lacks, or hides, is left out. */
-static void bind_device(const char *name)
+/* Binds one device in dev. One that this host lacks, or hides, is left out. */
+static void bind_device(const char *name, int dev)
 {
-	char from[64], to[64];
+	char from[64], to[WITHIN_NAME];
+	int fd = openat(dev, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
 
 	snprintf(from, sizeof(from), "/dev/%s", name);
-	snprintf(to, sizeof(to), "dev/%s", name);
-	int fd = open(to, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+	within_name(fd, to);
+	if (fd < 0 || mount(from, to, NULL, MS_BIND, NULL) < 0)
+		boot_send(BOOT_LOG, -1, "%s cannot be had: %s", from, strerror(errno));
 	if (fd >= 0)
 		close(fd);
-	if (mount(from, to, NULL, MS_BIND, NULL) < 0)
-		boot_send(BOOT_LOG, -1, "%s cannot be had: %s", from, strerror(errno));
 }
 
 /* Mounts what the kernel offers; /sys is left out, for it tells of the host. The group of terminals
@@ -273,17 +300,19 @@ static void mount_kernel(bool all_ids)
 {
 	mount_one("proc", "proc", MS_NODEV | MS_NOEXEC, NULL);
 	mount_one("tmpfs", "dev", MS_NOEXEC, "mode=755,size=64k");
+	int dev = within_open("dev");
 	for (size_t i = 0; i < sizeof(devices) / sizeof(*devices); i++)
-		bind_device(devices[i]);
-	if (mkdir("dev/pts", 0755) < 0 || mkdir("dev/shm", 0755) < 0)
+		bind_device(devices[i], dev);
+	if (mkdirat(dev, "pts", 0755) < 0 || mkdirat(dev, "shm", 0755) < 0)
 		boot_fail(-errno, "/dev");
 	mount_one("devpts", "dev/pts", MS_NOEXEC,
 		all_ids ? "newinstance,ptmxmode=0666,mode=620,gid=5"
 			: "newinstance,ptmxmode=0666,mode=620");
 	mount_one("tmpfs", "dev/shm", MS_NODEV, "mode=1777,size=64m");
 	for (size_t i = 0; i < sizeof(links) / sizeof(*links); i++)
-		if (symlink(links[i].target, links[i].name) < 0)
-			boot_fail(-errno, "%s", links[i].name);
+		if (symlinkat(links[i].target, dev, links[i].name) < 0)
+			boot_fail(-errno, "/dev/%s", links[i].name);
+	close(dev);
 }
 
 /* What an image has in /tmp and /run is of another boot: empty ones stand in their place. */
@@ -297,8 +326,8 @@ static void empty_directories(void)
 	for (size_t i = 0; i < sizeof(pairs) / sizeof(*pairs); i++) {
 		int result = root_make_path(pairs[i].own, pairs[i].mode);
 
-		if (result == 0 && mount(pairs[i].own, pairs[i].target, NULL, MS_BIND, NULL) < 0)
-			result = -errno;
+		if (result == 0)
+			result = mount_within(pairs[i].own, pairs[i].target, NULL, MS_BIND, NULL);
 		if (result < 0)
 			boot_fail(result, "/%s", pairs[i].target);
 	}
@@ -308,22 +337,26 @@ static void empty_directories(void)
 static void bind_directories(const struct settings *settings, const struct sources *sources)
 {
 	for (size_t i = 0; settings->binds[i]; i++) {
-		const char *target = settings->binds[i] + strspn(settings->binds[i], "/");
-		int result = root_make_path(target, 0755);
+		int target = within_make(settings->binds[i], 0755);
+		int result = target < 0 ? target : layers_bind(sources->binds[i], target);
 
-		if (result == 0)
-			result = layers_bind(sources->binds[i], target);
 		if (result < 0)
 			boot_fail(result, "bind: %s", settings->binds[i]);
+		close(target);
 	}
 }
 
 /* Writes a file of /etc anew; one that is the image's own and cannot be replaced stays. */
 static void write_etc(const char *path, const char *text)
 {
-	unlink(path);
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+	const char *name;
+	int parent = within_parent(path, &name), fd = -1;
 
+	if (parent >= 0) {
+		unlinkat(parent, name, 0);
+		fd = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+		close(parent);
+	}
 	if (fd < 0)
 		return;
 	if (write(fd, text, strlen(text)) < 0)

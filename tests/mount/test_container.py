@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Containers: what they are and are not let do, their limits, and that nothing is left of them."""
+import contextlib
 import glob
 import os
 import pathlib
@@ -469,6 +470,27 @@ class Roots(unittest.TestCase):
         archive = self.tree / "root.tar.gz"
         sh(f"tar -czf {archive} -C {self.tree} bin hello")
         self.check(self.mount(root=archive))
+
+    def test_links_of_an_image_lead_nowhere_else(self):
+        """What is made in a root filesystem is made there, whatever the image has in the way."""
+        victim = pathlib.Path(tempfile.mkdtemp(prefix="poolfs-victim."))
+        self.addCleanup(shutil.rmtree, victim, ignore_errors=True)
+        os.chmod(victim, 0o777)
+        (victim / "hostname").write_text("the host's\n")
+        os.chmod(victim / "hostname", 0o666)
+        for target in (str(victim), "../" * 20 + str(victim).lstrip("/")):
+            for name in ("etc", "var", "usr", "root"):
+                (self.tree / name).unlink(missing_ok=True)
+                (self.tree / name).symlink_to(target)
+            archive = self.tree / "links.tar"
+            sh(f"tar -cf {archive} -C {self.tree} bin hello etc var usr root")
+            for root in (self.tree, archive):
+                with self.subTest(root=root, target=target):
+                    instance = self.mount(root=root, bind="/usr/share")
+                    with contextlib.suppress(OSError):
+                        text(instance / "ready")
+                    self.assertEqual(os.listdir(victim), ["hostname"], text(instance / "error"))
+                    self.assertEqual((victim / "hostname").read_text(), "the host's\n")
 
     def fails(self, expected, **keys):
         instance = self.mount(**keys)
