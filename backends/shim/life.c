@@ -9,7 +9,8 @@
  * down under a backend, and a crash that came with the end wins over it.
  *
  * The end of the machine is one path, taken after a failed boot and at FRAME_STOP: cancel start
- * if need be, then stop. Only FRAME_STOP goes on to close and to the end of the process.
+ * if need be, then stop. Only FRAME_STOP goes on to close and to the end of the process. From then on the
+ * timer `boot` is the end's, and what the connection comes to changes nothing any more.
  */
 #include "backends/shim/life.h"
 
@@ -164,6 +165,8 @@ static void life_retry(uv_timer_t *timer)
 	struct shim *shim = timer->data;
 	struct life *life = &shim->life;
 
+	if (life->stopping)
+		return;
 	if (crashes_pending(shim) || life->crash) {
 		uv_timer_start(timer, life_retry, LIFE_LOST_RETRY_MS, 0);
 		return;
@@ -186,8 +189,10 @@ static void life_up(void *data)
 	struct shim *shim = data;
 	struct life *life = &shim->life;
 
-	life->up = true;
 	duties_entered(shim);
+	if (life->stopping)
+		return;
+	life->up = true;
 	life->delay = LIFE_LOST_RETRY_MS;
 	uv_timer_stop(&life->boot);
 	uv_update_time(shim->loop);
@@ -282,6 +287,8 @@ void life_trouble(struct shim *shim, const char *reason)
 /* What is to be done first in the machine is done, or cannot be. */
 static void life_prepared(struct shim *shim, int result, const char *text)
 {
+	if (shim->life.stopping)
+		return;
 	if (result == 0) {
 		life_connect(shim);
 		return;

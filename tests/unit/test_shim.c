@@ -221,6 +221,33 @@ static void a_stop_during_the_boot(void **state)
 	assert_int_equal(peer.state, INSTANCE_BOOTING);
 }
 
+/* The login is through, or is refused, in the turn of the loop in which the stop comes. */
+static void a_stop_is_not_lost_to_the_login(void **state)
+{
+	fake.plans[0] = PLAN_HANG;
+	instance_begin("1000");
+	AWAIT(fake.connects == 1);
+	shim_stop(shim);
+	fake.events->up(fake.data);
+	AWAIT(done);
+	assert_true(done_clean);
+	AWAIT(peer_saw("73 0\n"));
+	assert_int_equal(peer.state, INSTANCE_BOOTING);
+}
+
+static void a_stop_comes_before_what_the_login_was_refused_for(void **state)
+{
+	fake.plans[0] = PLAN_HANG;
+	instance_begin("1000");
+	AWAIT(fake.connects == 1);
+	fake.events->down(fake.data, true, "the key is refused");
+	shim_stop(shim);
+	AWAIT(done);
+	assert_true(done_clean);
+	AWAIT(peer_saw("73 0\n"));
+	assert_int_equal(peer.state, INSTANCE_BOOTING);
+}
+
 static void a_stop_that_hangs_is_given_up(void **state)
 {
 	fake.stop_hangs = true;
@@ -272,6 +299,8 @@ int main(void)
 		shim_test(a_panic_beats_the_end_that_comes_with_it),
 		shim_test(a_backend_that_tells_of_a_crash),
 		shim_test(a_stop_during_the_boot),
+		shim_test(a_stop_is_not_lost_to_the_login),
+		shim_test(a_stop_comes_before_what_the_login_was_refused_for),
 		shim_test(a_stop_that_hangs_is_given_up),
 		cmocka_unit_test(a_backend_of_another_interface_is_refused),
 	};
