@@ -148,17 +148,19 @@ class ControlMaster:
 
 
 class Sshfs:
-    """sshfs on the same server; more: further options."""
+    """sshfs on the same server; more: further options. It leaves its ssh to init: the two are the
+    processes with the server's key that have come."""
 
     def __init__(self, sshd, directory, *more):
+        before, key = parents(), sshd.directory / "id"
         user = subprocess.check_output(["id", "-un"], text=True).strip()
         self.burden = Burden(sshd)
         self.files = pathlib.Path(tempfile.mkdtemp(prefix="poolfs-sshfs."))
         subprocess.run(["sshfs", f"{user}@127.0.0.1:{directory}", self.files, "-F", "/dev/null",
-                        "-p", str(sshd.port), "-o", f"IdentityFile={sshd.directory}/id",
+                        "-p", str(sshd.port), "-o", f"IdentityFile={key}",
                         "-o", f"UserKnownHostsFile={sshd.directory}/known_hosts",
                         "-o", "BatchMode=yes", *more], check=True)
-        self.burden.of([pid for pid in parents() if self.command_names(pid, self.files)])
+        self.burden.of([pid for pid in parents() if pid not in before and self.command_names(pid, key)])
 
     @staticmethod
     def command_names(pid, path):
