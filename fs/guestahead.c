@@ -84,6 +84,19 @@ void guest_ahead_end(struct guest_op *op, const struct file_reply *reply)
 	queue->settled(queue->data);
 }
 
+/* Takes attributes, unless newer ones are known. false: these are not taken. */
+static bool take(struct guest_ahead *ahead, const struct file_attr *attr, struct guest_moment asked)
+{
+	if (ahead->count || !(attr->valid & FILE_ATTR_MODE) || ahead->asked > asked.time)
+		return false;
+	ahead->attr = *attr;
+	ahead->asked = asked.time;
+	ahead->doubts = asked.doubts;
+	ahead->told_after = ahead->begun;
+	ahead->known = true;
+	return true;
+}
+
 /* Told. What was changed from here after the question was sent may be in the answer or not. */
 void guest_ahead_seen(const struct guest_op *op, struct guest_node *node, const struct file_attr *attr,
 	bool made)
@@ -92,18 +105,20 @@ void guest_ahead_seen(const struct guest_op *op, struct guest_node *node, const 
 	bool last = op->node == node && !op->name ? op->begun == ahead->begun
 						  : node->changed_at <= op->asked.time;
 
-	if (ahead->count || !last || !(attr->valid & FILE_ATTR_MODE) || ahead->asked > op->asked.time)
+	if (!last || !take(ahead, attr, op->asked))
 		return;
-	ahead->attr = *attr;
-	ahead->asked = op->asked.time;
-	ahead->doubts = op->asked.doubts;
-	ahead->told_after = ahead->begun;
-	ahead->known = true;
-	if (!made || !(attr->valid & FILE_ATTR_TIMES))
+	if (!made || !(attr->valid & FILE_ATTR_TIMES) || ahead->read > op->id)
 		return;
 	ahead->atime = attr->atime;
 	ahead->atime_asked = op->asked.time;
 	ahead->atime_doubts = op->asked.doubts;
+}
+
+/* Listed. */
+void guest_ahead_listed(struct guest_node *node, const struct file_attr *attr, struct guest_moment asked)
+{
+	if (node->changed_at <= asked.time)
+		take(&node->ahead, attr, asked);
 }
 
 /* As told. Of a file with several names a change by another one goes unnoticed. */

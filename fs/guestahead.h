@@ -29,8 +29,10 @@ void guest_ahead_end(struct guest_op *op, const struct file_reply *reply);
 /* The guest's answer to op told attributes of the node. made: it made the node, or set its times. */
 void guest_ahead_seen(const struct guest_op *op, struct guest_node *node, const struct file_attr *attr,
 	bool made);
-/* The attributes as the guest told them after all that was sent about the node, while they are believed, and when
- * they were asked for; NULL: ask. */
+/* So did a listing of its directory that was asked for then. */
+void guest_ahead_listed(struct guest_node *node, const struct file_attr *attr, struct guest_moment asked);
+/* The attributes as the guest told them after all that was sent about the node and may change them, while they are
+ * believed, and when they were asked for; NULL: ask. Reading since then may have changed the time of the last access. */
 const struct file_attr *guest_ahead_told(const struct guest_queue *queue, const struct guest_node *node,
 	struct guest_moment *asked);
 /* The same for the time of the last access, as far as it is known. */

@@ -3,7 +3,7 @@
  * Open directories of a guest. The kernel lists with offsets: 0 and 1 are "." and "..", the
  * guest's entries follow. An open directory keeps one page of them; a small directory is one page,
  * which comes with the open, and then the transport has nothing open. What came is kept for
- * look-ups too (guestlist.h).
+ * look-ups, and for those who open it next (guestlist.h).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,6 +11,7 @@
 
 #include "fs/control.h"
 #include "fs/guestagain.h"
+#include "fs/guestahead.h"
 #include "fs/guestfs.h"
 #include "fs/guestlist.h"
 
@@ -110,17 +111,14 @@ static struct guest_op *ask(struct request *request, struct guest_node *node, gu
 	return op;
 }
 
-/* Opens the directory with what is known of it, where somebody only looked whether anything is in it: rm does so
- * with each directory before it lists it. false: the guest has to be asked. */
-static bool open_peeked(struct request *request, struct guest_node *node)
+/* Opens the directory with what is known of it. false: the guest has to be asked. */
+static bool open_known(struct request *request, struct guest_node *node)
 {
 	struct guest_queue *queue = guestfs_queue(node);
 	struct guest_op op = { .queue = queue };
 	struct file_reply reply = { 0 };
-	bool peeked = node->peeked;
 
-	node->peeked = false;
-	if (!peeked || node->detached || queue->mode != GUEST_UP)
+	if (node->detached || queue->mode != GUEST_UP)
 		return false;
 	const struct text *list = guest_list_whole(&queue->cache, node, &op.asked);
 	if (!list)
@@ -131,11 +129,12 @@ static bool open_peeked(struct request *request, struct guest_node *node)
 	return true;
 }
 
-/* Opens a directory. It is read anew: whoever lists it sees what is there. */
+/* Opens a directory. */
 void guestfs_opendir(struct request *request, struct object *object)
 {
 	struct guest_node *node = container_of(object, struct guest_node, object);
-	if (open_peeked(request, node))
+
+	if (open_known(request, node))
 		return;
 	struct guest_op *op = ask(request, node, opened);
 
@@ -160,23 +159,22 @@ void guestdir_learn(struct guest_node *node)
 		guest_op_send(op);
 }
 
-/* Remembers whether its listing was left before the end. */
-void guestdir_closed(struct guest_handle *file)
-{
-	guestfile_node(&file->handle)->peeked = file->begun && !file->seen_end;
-}
-
-/* An entry as the kernel gets it. Attributes that are older than what it has seen, or may be, are left
- * out: without asked it is a name alone. */
+/* An entry as the kernel gets it. In the place of attributes that are older than what it has seen, or may be, come
+ * those that were told last, or none: without asked it is a name alone. */
 static void list_entry(const struct guest_handle *file, struct guest_node *node, const char *name,
 	const struct file_attr *attr, bool counts, struct entry *entry)
 {
 	struct guest_node *child = counts ? guest_node_find(node, name) : NULL;
+	struct guest_moment asked = file->asked;
 
-	if (child && (child->ahead.count || child->linked || child->belief.asked > file->asked.time ||
-			     child->changed_at > file->asked.time))
-		counts = false;
-	guestfs_listed(node, name, attr, counts ? &file->asked : NULL, entry);
+	if (child && (child->ahead.count || child->linked || child->belief.asked > asked.time ||
+			     child->changed_at > asked.time)) {
+		const struct file_attr *told = guest_ahead_told(guestfs_queue(node), child, &asked);
+
+		counts = told && (told->mode & S_IFMT) == child->type;
+		attr = counts ? told : attr;
+	}
+	guestfs_listed(node, name, attr, counts ? &asked : NULL, entry);
 }
 
 /* Adds "." and "..", as every directory begins. false: they did not fit. */
@@ -202,7 +200,6 @@ static void answer_page(struct request *request, struct guest_handle *file, uint
 
 	if (file->first_entry + file->at > offset)
 		file->at = file->position = 0;
-	file->seen_end |= file->at_end && offset >= file->first_entry + file->count;
 	while (file->at < file->count) {
 		size_t position = file->position;
 

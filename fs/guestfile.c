@@ -163,7 +163,6 @@ static void opened(struct guest_op *op, const struct file_reply *reply, const vo
 	struct guest_handle *file = guestfile_new(op->node, reply, (int)op->message.flags);
 	keep_whole(file, op, reply, data, size);
 	guest_ahead_seen(op, op->node, &reply->attr, false);
-	op->node->ahead.begun += size > 0; /* it was read after these were */
 	how = guest_cache_opened(cache, op->node, &reply->attr, op->asked);
 	if ((op->message.flags & O_ACCMODE) == O_RDONLY)
 		how |= REQUEST_NO_FLUSH;
@@ -379,8 +378,6 @@ void guestfile_end(struct guest_handle *file)
 	if (file->id && !guestfile_stale(file))
 		guest_queue_close(guestfs_queue(guestfile_node(handle)), file->id);
 	guest_again_closed(file);
-	if (guestfile_node(handle)->type == S_IFDIR)
-		guestdir_closed(file);
 	LIST_REMOVE(file, entry);
 	if (guestfile_node(handle)->type == S_IFREG)
 		drop_whole(file);

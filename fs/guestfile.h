@@ -31,7 +31,6 @@ struct guest_handle {
 	bool at_end;			/* there is no page behind this one */
 	bool lost;			/* a page went by unseen */
 	bool begun;			/* some of it was told since it was opened, or rewound */
-	bool seen_end;			/* it was told that there is no more */
 	/* of a file; see guestagain.h */
 	unsigned first;			/* connection, of the open(2) */
 	bool making;			/* answered ahead, and the guest has not named it yet */
@@ -60,8 +59,6 @@ struct guest_op *guestfile_start(struct request *request, struct handle *handle,
 void guestfile_changed(struct guest_node *node);
 /* Asks for all names of a directory, for the look-ups that follow. */
 void guestdir_learn(struct guest_node *node);
-/* An open directory is closed. */
-void guestdir_closed(struct guest_handle *file);
 /* The file that is being made from here, one that is open or was: requests about it wait for that. NULL: it is not. */
 struct guest_handle *guestfile_making(struct guest_node *node);
 /* The end of the last close. */

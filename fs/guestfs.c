@@ -198,6 +198,7 @@ void guestfs_listed(struct guest_node *parent, const char *name, const struct fi
 	entry->node = object_node(&node->object, OBJECT_SELF);
 	guest_node_stat(node, attr, &entry->attr);
 	guest_cache_entry(&guestfs_queue(node)->cache, node, attr, *asked, entry);
+	guest_ahead_listed(node, attr, *asked);
 	guest_node_count(node);
 	object_unref(&node->object);
 }

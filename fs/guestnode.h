@@ -52,8 +52,9 @@ struct guest_ahead {
 	bool told;			/* and the kernel was told so */
 	struct file_attr attr;
 	uint64_t asked, doubts;		/* when */
-	unsigned begun;			/* what was sent to the guest that changes attributes, as reading does */
-	unsigned told_after;		/* of these, how many attr tells of */
+	unsigned begun;			/* what was sent to the guest that changes attributes; reading does not count, */
+	uint64_t read;			/* which changes the time of the last access alone: the id of the last that did */
+	unsigned told_after;		/* of those, how many attr tells of */
 	int64_t atime;			/* as it was told when, for who sets the other time alone: */
 	uint64_t atime_asked, atime_doubts; /* nothing read the file since; 0: not known */
 	int error;			/* of a directory: something in it failed, and no fsync told it yet */
@@ -99,7 +100,6 @@ struct guest_node {
 	uint64_t changed_at;		/* from here, the last time; ns */
 	unsigned missed;		/* look-ups since then */
 	bool made_here;			/* of a directory */
-	bool peeked;			/* the same: closed before the end of its listing, the last time */
 	LIST_HEAD(, guest_handle) handles;
 	unsigned changes;		/* made here */
 	/* Connections, counted from 1, over which bytes were written that were not synced: the last one, and

@@ -116,10 +116,12 @@ static void begin_change(struct guest_op *op)
 
 	if (!op->node)
 		return;
-	if (changes[what].self || truncates || reads || (changes[what].name && op->name))
+	if (changes[what].self || truncates || (changes[what].name && op->name))
 		op->node->ahead.begun++;
 	if (changes[what].other && op->other)
 		op->other->ahead.begun++;
+	if (reads)
+		op->node->ahead.read = op->id;
 	if (reads || what == FILE_SETATTR)
 		op->node->ahead.atime_asked = 0;
 	op->begun = op->node->ahead.begun;

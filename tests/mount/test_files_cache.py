@@ -80,6 +80,49 @@ class Long(CacheTest):
             for i in range(300):
                 self.assertEqual(os.stat(self.here / f"f{i}").st_size, i)
 
+    def test_listing_again_asks_nobody(self):
+        """Until something is changed from here in the directory, or a run has ended."""
+        names = [f"f{i}" for i in range(10)]
+        for name in names:
+            (self.there / name).touch()
+        (self.there / "d").mkdir()
+        self.assertEqual(sorted(os.listdir(self.here)), ["d"] + names)
+        with self.nobody_answers():
+            self.assertEqual(sorted(os.listdir(self.here)), ["d"] + names)
+            self.assertEqual(sorted(entry.name for entry in os.scandir(self.here)
+                                    if entry.stat().st_size == 0), names)
+        for name, before in (("v", lambda: None), ("w", lambda: write(self.here / "f0", b"1")),
+                             ("x", lambda: self.run_here("true"))):
+            os.listdir(self.here)
+            (self.there / name).touch()
+            before()
+            names += [name] if name != "v" else []
+            self.assertEqual("v" in os.listdir(self.here), name != "v")
+            self.assertLessEqual(set(names), set(os.listdir(self.here)))
+
+    def test_attributes_after_reading_ask_nobody(self):
+        """All but the time of the last access are what they were."""
+        write(self.there / "x", "12345")
+        with open(self.here / "x", "rb", buffering=0) as file:
+            self.assertEqual(file.read(), b"12345")
+            with self.nobody_answers():
+                self.assertEqual(os.fstat(file.fileno()).st_size, 5)
+                self.assertEqual(os.stat(self.here / "x").st_size, 5)
+        os.listdir(self.here)
+        with self.nobody_answers():
+            os.stat(self.here)
+
+    def test_the_time_of_the_last_access_is_never_set_to_an_old_one(self):
+        """It goes to the guest with the other time, so it must be known; reading changes it."""
+        write(self.here / "x", "12345")
+        os.utime(self.here / "x", (10**9, 10**9))
+        os.utime(self.there / "x", (1100000000, 10**9))
+        self.assertEqual(read(self.here / "x"), b"12345")
+        sh("touch -m -d @1200000000 x", cwd=self.here)
+        status = os.stat(self.there / "x")
+        self.assertEqual(status.st_mtime, 1200000000)
+        self.assertGreaterEqual(status.st_atime, 1100000000)
+
     def test_absent_names_ask_nobody(self):
         if not epochs():
             self.skipTest("this kernel cannot forget names")

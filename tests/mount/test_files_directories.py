@@ -100,39 +100,6 @@ class Listing(guestfiles.FilesTest):
             directory.rewind()
             self.assertEqual(sorted(directory.rest()), [".", ".."] + names + ["z"])
 
-    def test_peek(self):
-        # Who looked into a directory and goes on to list it gets what came then; a listing that came to its
-        # end, a change from here and the end of a run make it asked for anew.
-        names = self.many(10)
-
-        def peek():
-            with Directory(self.here) as directory:
-                directory.next()
-
-        def listing():
-            with Directory(self.here) as directory:
-                return sorted(directory.rest())[2:]
-
-        self.assertEqual(listing(), names)
-        for name, before in (("v", lambda: None), ("w", lambda: write(self.here / names[0], b"1")),
-                             ("x", lambda: self.run_true())):
-            peek()
-            (self.there / name).touch()
-            before()
-            names.append(name)
-            if name == "v":
-                self.assertEqual(listing(), names[:-1])
-            self.assertEqual(listing(), names)
-
-    def run_true(self):
-        fd = os.open(self.instance / "cmd", os.O_RDWR)
-        try:
-            os.write(fd, b"true")
-            number = os.read(fd, 32).decode().strip()
-        finally:
-            os.close(fd)
-        self.assertEqual(read(self.instance / "runs" / number / "exit"), b"0\n")
-
     def test_removal_while_listing(self):
         names = self.many(2000)
         for entry in os.scandir(self.here):

@@ -180,7 +180,7 @@ class FaultsTest(harness.MountTest):
                 os.kill(pid, signal.SIGSTOP)
             self.addCleanup(self.kill, pid)
         began = time.monotonic()
-        program = self.start("stat", near / "files/x")
+        program = self.start("cat", near / "files/x")
         other = self.start("dd", "if=/dev/zero", f"of={near}/files/new", "bs=1M", "count=3")
         slowest = 0.0
         while program.poll() is None:

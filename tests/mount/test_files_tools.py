@@ -94,7 +94,7 @@ class Tools(guestfiles.FilesTest):
         back = f"rsync -aci --delete '{self.here}/' '{self.local}/back/'"
         sh(back)
         self.assertEqual(listing(self.local / "back"), listing(tree))
-        os.unlink(self.there / "src/file 3.c")
+        self.run_in(self.instance, f"rm '{self.there.name}/src/file 3.c'")
         self.assertIn("deleting", sh(back))
 
     def test_tar(self):
