@@ -146,6 +146,14 @@ real_package() {
 		head -n 1
 }
 
+# Prints where the packages' modules of a kernel are: it depends on the distribution.
+find_modules() {
+	for directory in "$parts/lib/modules/$1" "$parts/usr/lib/modules/$1"; do
+		[ -d "$directory" ] && echo "$directory" && return 0
+	done
+	return 1
+}
+
 fetch_kernel() {
 	apt_setup
 	for meta in "linux-image-cloud-$debian" linux-image-kvm linux-image-virtual \
@@ -157,9 +165,11 @@ fetch_kernel() {
 	package "$image"
 	version=${image#linux-image-}
 	kernel=$parts/boot/vmlinuz-$version
-	[ -d "$parts/lib/modules/$version" ] || package "linux-modules-$version"
-	module_directory=$parts/lib/modules/$version
-	[ -d "$module_directory" ] || module_directory=$parts/usr/lib/modules/$version
+	# Ubuntu has the modules in a package of their own.
+	module_directory=$(find_modules "$version") || {
+		package "linux-modules-$version"
+		module_directory=$(find_modules "$version") || fail "the packages have no modules for $version"
+	}
 }
 
 # The kernel given by the user, and its modules where its name tells the version.
