@@ -37,7 +37,7 @@ struct text {
 /* Append; abort(3) on lack of memory, as every small allocation of ours does. */
 void text_append(struct text *text, const void *data, size_t size);
 void text_printf(struct text *text, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+	__attribute__((format(printf, 2, 3), nonnull(1, 2)));
 /* Removes size bytes from the front; size is at most text->size. */
 void text_consume(struct text *text, size_t size);
 /* Frees the memory and leaves an empty buffer. */

@@ -109,15 +109,16 @@ static void refuses_what_is_malformed(void **state)
 		{ { .op = FILE_SETATTR, .attr.size = UINT64_MAX }, "", 0 },
 	};
 	struct file_call call;
-	struct file_request *whole = malloc(sizeof(*whole) - 1);
+	size_t short_size = sizeof(struct file_request) - 1;
+	void *short_one = malloc(short_size);
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		if (decode(bad[i].request, bad[i].rest, bad[i].size, &call) != -EPROTO)
 			fail_msg("request %zu was taken", i);
-	memset(whole, 0, sizeof(*whole) - 1);
-	assert_int_equal(files_decode(whole, sizeof(*whole) - 1, strings, &call), -EPROTO);
-	assert_int_equal(files_decode(whole, 0, strings, &call), -EPROTO);
-	free(whole);
+	memset(short_one, 0, short_size);
+	assert_int_equal(files_decode(short_one, short_size, strings, &call), -EPROTO);
+	assert_int_equal(files_decode(short_one, 0, strings, &call), -EPROTO);
+	free(short_one);
 }
 
 static void entries_go_around(void **state)
