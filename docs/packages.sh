@@ -15,7 +15,7 @@ esac
 
 # The tests also log in to an SSH server and try programs that people use on files.
 packages_test="libcmocka-dev qemu-utils openssh-server rsync python3 python3-paramiko curl git mandoc \
-	make vim fio iproute2 uidmap"
+	less make vim fio iproute2 uidmap"
 
 # Prints those of the packages that are not installed.
 packages_missing() {

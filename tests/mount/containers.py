@@ -106,8 +106,9 @@ def as_user(base):
     if not shutil.which("setpriv"):
         raise unittest.SkipTest("needs setpriv of util-linux")
     become = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
-    if subprocess.run([*become, "test", "-x", harness.POOLFS], check=False).returncode != 0:
-        raise unittest.SkipTest("the build directory is closed to other users")
+    for flag, file in ("-x", harness.POOLFS), ("-r", __file__):
+        if subprocess.run([*become, "test", flag, file], check=False).returncode != 0:
+            raise unittest.SkipTest(f"{file} is closed to other users")
     open_device()
     os.chown(base, USER, USER)
     return become, {**os.environ, "HOME": str(base), "TMPDIR": str(base)}

@@ -10,7 +10,7 @@ import harness
 from harness import read, sh, text, wait_for, write
 
 # What a sanitizer keeps of freed memory is not the daemon's.
-os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=1:quarantine_size_mb=1")
+os.environ["ASAN_OPTIONS"] = "detect_leaks=1:quarantine_size_mb=1"
 
 
 class Console(harness.GuestTest):

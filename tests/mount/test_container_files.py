@@ -9,6 +9,7 @@ import errno
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -131,23 +132,23 @@ def load_tests(loader, tests, pattern):
 
 
 def become_tracer():
-    """Goes on as an ordinary user with CAP_SYS_PTRACE."""
+    """Goes on as an ordinary user with CAP_SYS_PTRACE; the exit status."""
     base = tempfile.mkdtemp(prefix="poolfs-user.")
-    os.chown(base, containers.USER, containers.USER)
-    containers.open_device()
-    status = os.spawnvpe(os.P_WAIT, "setpriv", [
-        "setpriv", f"--reuid={containers.USER}", f"--regid={containers.USER}", "--clear-groups",
-        "--inh-caps=+sys_ptrace", "--ambient-caps=+sys_ptrace",
-        sys.executable, "-B", *sys.argv], {**os.environ, TRACER: "1", "HOME": base, "TMPDIR": base})
-    shutil.rmtree(base, ignore_errors=True)
-    return status
+    try:
+        (setpriv, *who), environment = containers.as_user(base)
+        done = subprocess.run([
+            setpriv, *who, "--inh-caps=+sys_ptrace", "--ambient-caps=+sys_ptrace",
+            sys.executable, "-B", *sys.argv], env={**environment, TRACER: "1"}, check=False)
+        return done.returncode
+    except unittest.SkipTest as reason:
+        print(reason)
+        return 77
+    finally:
+        shutil.rmtree(base, ignore_errors=True)
 
 
 if __name__ == "__main__":
     if TRACER not in os.environ:
-        if os.getuid() != 0 or not shutil.which("setpriv"):
-            print("needs root, and setpriv of util-linux")
-            sys.exit(77)
         status = become_tracer()
         if status != 0:
             sys.exit(status)
