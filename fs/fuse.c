@@ -143,10 +143,15 @@ void request_poll(struct request *request, unsigned events)
 /* An open file as libfuse wants it. */
 static struct fuse_file_info file_info(struct handle *handle, unsigned how)
 {
-	return (struct fuse_file_info){ .fh = (uintptr_t)handle,
+	struct fuse_file_info info = { .fh = (uintptr_t)handle,
 		.direct_io = !!(how & REQUEST_DIRECT),
-		.keep_cache = !!(how & REQUEST_KEEP),
-		.noflush = !!(how & REQUEST_NO_FLUSH) };
+		.keep_cache = !!(how & REQUEST_KEEP) };
+
+	/* Older libraries cannot pass it on: then each close is told, and costs a request. */
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 11)
+	info.noflush = !!(how & REQUEST_NO_FLUSH);
+#endif
+	return info;
 }
 
 void request_open(struct request *request, struct handle *handle, unsigned how)

@@ -2,6 +2,7 @@
 #include "backends/base/signals.h"
 
 #include <signal.h>
+#include <stddef.h>
 
 /* Resets all that can be. */
 void signals_reset(void)
