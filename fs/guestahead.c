@@ -38,18 +38,25 @@ static int true_error(int error)
 	return error == -EHOSTDOWN || error == -ENODEV || error == -EAGAIN ? -EIO : error;
 }
 
+/* Whose errors are the file's own; those of writes guestwrite.c counts. */
+static const bool is_of_file[FILE_OPS] = {
+	[FILE_SETATTR] = true, [FILE_SYMLINK] = true, [FILE_MKDIR] = true, [FILE_OPEN] = true,
+};
+
 /* Remembers an error where it is going to be asked for, and tells the instance. */
 static void failed(struct guest_op *op, int error)
 {
 	struct guest_node *node = op->about;
 	char path[FILES_PATH_MAX + 1];
 
-	if (op->message.op != FILE_WRITE) { /* else guestwrite.c counts it */
+	if (is_of_file[op->message.op]) {
 		node->behind.error = error;
 		node->behind.errors++;
 	}
 	if (node->parent)
 		node->parent->ahead.error = error;
+	if (op->name)
+		op->node->ahead.error = error;
 	node->ahead.known = false;
 	/* Where it is, or was. */
 	if (guest_node_path(node->parent ? node->parent : node, node->parent ? node->name : NULL, path) < 0)
@@ -71,16 +78,14 @@ void guest_ahead_end(struct guest_op *op, const struct file_reply *reply)
 		error = -EIO;
 	if (error)
 		failed(op, error);
-	else if (op->message.op == FILE_WRITE)
-		ahead->known &= ahead->count > 0;
-	else if (!ahead->count)
+	else if (reply->attr.valid & FILE_ATTR_MODE)
 		guest_ahead_seen(op, op->about, &reply->attr, false);
+	else
+		ahead->known &= ahead->count || ahead->told_after == ahead->begun;
 	if (!ahead->count && ahead->told) {
 		ahead->told = false;
 		kernel_doubt_attr(object_node(&op->about->object, OBJECT_SELF));
 	}
-	object_unref(&op->about->object);
-	op->about = NULL;
 	queue->settled(queue->data);
 }
 
@@ -151,7 +156,7 @@ const struct file_attr *guest_ahead_attr(struct guest_node *node)
 {
 	struct guest_ahead *ahead = &node->ahead;
 
-	if (!ahead->count || !ahead->known)
+	if (!ahead->count || !ahead->known || node->linked)
 		return NULL;
 	ahead->told = true;
 	return &ahead->attr;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The pool key `files_mode = eager`: making files, directories and links, writing, closing and changing attributes
- * are answered before the guest has done them. Requests reach the guest in the order in which they were made,
+ * The pool key `files_mode = eager`: what is made, removed, renamed, written, closed, and given other attributes
+ * is answered before the guest has done it. Requests reach the guest in the order in which they were made,
  * so whatever asks it afterwards finds them done; those about a file that it has not named a handle for yet wait for
  * that (guestagain.h).
  *
  * Until all that is under way about a node has ended, its attributes are made up here. What fails is an error of the
- * file, as of a write (guestwrite.c), and of its directory, told by the next fsync of either; in any case the
- * instance is told. Operations are numbered, so that others can wait for those before them.
+ * file, as of a write (guestwrite.c), and of its directory, told by the next fsync of either; what becomes of names,
+ * of their directories. In any case the instance is told. Operations are numbered, so that others can wait for those before them.
  *
  * Loop's thread only.
  */
@@ -21,7 +21,7 @@
 
 /* Whether one more may be answered ahead. */
 bool guest_ahead_may(const struct guest_queue *queue);
-/* The op is answered ahead; about: the node that it makes or changes, referenced until the op ends. */
+/* The op is answered ahead; about: the node that it makes, moves, removes or changes. */
 void guest_ahead_begin(struct guest_op *op, struct guest_node *about);
 /* The op ended; called by guestop.c for each that was begun, before its done. */
 void guest_ahead_end(struct guest_op *op, const struct file_reply *reply);

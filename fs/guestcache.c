@@ -161,7 +161,7 @@ bool guest_cache_misled(const struct guest_cache *cache, struct guest_node *node
 	}
 	/* The kernel is going to look the path up again: from here it must not get the same answer. */
 	for (const struct guest_node *at = node; at->parent && !at->detached; at = at->parent)
-		guest_list_touch(at->parent, at->name);
+		guest_list_touch(at->parent, at->name, 0);
 	return node->belief.misled = true;
 }
 

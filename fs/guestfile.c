@@ -68,7 +68,7 @@ uint64_t guestfile_any(struct guest_node *node, bool writable)
 	return 0;
 }
 
-/* That one. */
+/* That one, also by the name under which it is made. */
 struct guest_handle *guestfile_making(struct guest_node *node)
 {
 	struct guest_handle *file;
@@ -76,7 +76,7 @@ struct guest_handle *guestfile_making(struct guest_node *node)
 	LIST_FOREACH(file, &node->handles, entry)
 		if (file->making)
 			return file;
-	return NULL;
+	return node->maker ? guestfile_making(node->maker) : NULL;
 }
 
 /* This one. */

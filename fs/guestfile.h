@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The operations on a guest's files are declared in guestfs.h; this is what guestfs.c (names),
- * guestattr.c (attributes), guestfile.c (open files), guestwrite.c (writing them) and guestdir.c (open
+ * The operations on a guest's files are declared in guestfs.h; this is what guestfs.c (look-ups, making),
+ * guestname.c (removing, renaming, hard links), guestattr.c (attributes), guestfile.c (open files), guestwrite.c (writing them) and guestdir.c (open
  * directories) give each other.
  */
 #ifndef FS_GUESTFILE_H
@@ -80,6 +80,10 @@ struct guest_queue *guestfs_queue(struct guest_node *node);
  * an open file of it. NULL: it was answered already. */
 struct guest_op *guestfs_start(struct request *request, struct guest_node *node, enum file_op what,
 	guest_done *done);
+
+/* A request about name in the directory parent. NULL: it was answered already. */
+struct guest_op *guestfs_start_name(struct request *request, struct object *parent, const char *name,
+	enum file_op what, guest_done *done);
 
 /* Makes the entry of name in parent, counted as a look-up. false: op was answered with an error. */
 bool guestfs_entry(struct guest_op *op, struct guest_node *parent, const char *name,

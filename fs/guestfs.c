@@ -218,7 +218,7 @@ static void entry_failed(struct guest_op *op, int error)
 {
 	struct entry none = { 0 };
 
-	if (error == -ENOENT && !op->other)
+	if (error == -ENOENT)
 		guest_node_detach(op->node, op->name);
 	if (error == -ENOENT && op->message.op == FILE_GETATTR)
 		none.entry_seconds = guest_cache_absent(&op->queue->cache, op->asked);
@@ -228,7 +228,7 @@ static void entry_failed(struct guest_op *op, int error)
 		request_error(op->request, error);
 }
 
-/* The end of every request whose answer is an entry: lookup, mkdir, symlink, link. */
+/* The end of every request whose answer is an entry: lookup, mkdir, symlink. */
 static void entry_done(struct guest_op *op, const struct file_reply *reply, const void *data,
 	size_t size)
 {
@@ -238,15 +238,14 @@ static void entry_done(struct guest_op *op, const struct file_reply *reply, cons
 		entry_failed(op, reply->error);
 		return;
 	}
-	struct guest_node *parent = op->other ? op->other : op->node;
-	const char *name = op->new_name ? op->new_name : op->name;
-	if (!guestfs_entry(op, parent, name, &reply->attr, &entry))
+	if (!guestfs_entry(op, op->node, op->name, &reply->attr, &entry))
 		return;
 	if (op->message.op == FILE_MKDIR)
-		guestfs_learn_login(parent->tree, &reply->attr);
-	guest_ahead_seen(op, guest_node_find(parent, name), &reply->attr, op->message.op == FILE_MKDIR);
+		guestfs_learn_login(op->node->tree, &reply->attr);
+	struct guest_node *node = guest_node_find(op->node, op->name);
+	guest_ahead_seen(op, node, &reply->attr, op->message.op == FILE_MKDIR);
 	if (op->message.op == FILE_MKDIR)
-		guest_list_made(&op->queue->cache, guest_node_find(parent, name), op->asked);
+		guest_list_made(&op->queue->cache, node, op->asked);
 	request_entry(op->request, &entry);
 }
 
@@ -277,7 +276,9 @@ static void answered(struct guest_op *op, const struct file_reply *reply, const 
 /* Makes it up. */
 bool guestfs_enter_ahead(struct guest_op *op, const struct file_attr *attr, struct entry *entry)
 {
-	bool entered = guestfs_entry(op, op->node, op->name, attr, entry);
+	struct guest_node *parent = op->other ? op->other : op->node;
+	const char *name = op->other ? op->new_name : op->name;
+	bool entered = guestfs_entry(op, parent, name, attr, entry);
 
 	op->request = NULL;
 	if (!entered) {
@@ -285,7 +286,7 @@ bool guestfs_enter_ahead(struct guest_op *op, const struct file_attr *attr, stru
 		guest_op_fail(op, -ENFILE);
 		return false;
 	}
-	struct guest_node *node = guest_node_find(op->node, op->name);
+	struct guest_node *node = guest_node_find(parent, name);
 	guest_ahead_begin(op, node);
 	node->ahead.attr = *attr;
 	node->ahead.known = node->ahead.told = true;
@@ -331,8 +332,8 @@ static void make(struct guest_op *op, uint32_t mode, uint64_t size)
 	guest_op_send(op);
 }
 
-/* A request about name in the directory parent; NULL: it was answered already. */
-static struct guest_op *start(struct request *request, struct object *parent, const char *name,
+/* A request about name in the directory parent. */
+struct guest_op *guestfs_start_name(struct request *request, struct object *parent, const char *name,
 	enum file_op what, guest_done *done)
 {
 	struct guest_op *op = guest_op_new(&fs_of(parent)->queue, request, node_of(parent), what, done);
@@ -340,12 +341,14 @@ static struct guest_op *start(struct request *request, struct object *parent, co
 	return guest_op_path(op, name) < 0 ? NULL : op;
 }
 
-/* Answers a look-up from what is known of the whole directory. Attributes that are older than what the
- * kernel was told already, or may be, are none. false: the guest has to be asked. */
+/* Answers a look-up from what is known of the whole directory, or is about to be. Attributes that are older than
+ * what the kernel was told already, or may be, are none. false: the guest has to be asked. The kernel asks for a
+ * name that it believes when something is to replace it: where that is answered ahead, it may go on believing. */
 static bool lookup_known(struct request *request, struct guest_node *parent, const char *name)
 {
 	struct guest_queue *queue = guestfs_queue(parent);
-	struct guest_moment asked = { 0 };
+	struct guest_moment asked = { 0 }, told_at;
+	const struct file_attr *told;
 	struct file_attr attr;
 	enum guest_known known = guest_list_find(&queue->cache, parent, name, &attr, &asked);
 	struct guest_node *node = guest_node_find(parent, name);
@@ -357,6 +360,10 @@ static bool lookup_known(struct request *request, struct guest_node *parent, con
 		known = GUEST_THERE;
 		op.asked = guest_cache_now(&queue->cache);
 		reply = (struct file_reply){ .attr = *guest_ahead_attr(node) };
+	} else if (node && queue->eager && (told = guest_ahead_told(queue, node, &told_at))) {
+		known = GUEST_THERE;
+		op.asked = told_at;
+		reply = (struct file_reply){ .attr = *told };
 	} else if (node && (node->linked || node->belief.asked > asked.time || node->changed_at > asked.time)) {
 		return false;
 	}
@@ -386,7 +393,7 @@ void guestfs_lookup(struct request *request, struct object *parent, const char *
 {
 	if (lookup_known(request, node_of(parent), name))
 		return;
-	struct guest_op *op = start(request, parent, name, FILE_GETATTR, looked_up);
+	struct guest_op *op = guestfs_start_name(request, parent, name, FILE_GETATTR, looked_up);
 
 	if (op)
 		guest_op_send(op);
@@ -444,7 +451,7 @@ void guestfs_readlink(struct request *request, struct object *object)
 /* Makes a directory. */
 void guestfs_mkdir(struct request *request, struct object *parent, const char *name, mode_t mode)
 {
-	struct guest_op *op = start(request, parent, name, FILE_MKDIR, entry_done);
+	struct guest_op *op = guestfs_start_name(request, parent, name, FILE_MKDIR, entry_done);
 
 	if (!op)
 		return;
@@ -453,31 +460,11 @@ void guestfs_mkdir(struct request *request, struct object *parent, const char *n
 	make(op, S_IFDIR | (mode & 01777), 4096);
 }
 
-/* The end of unlink and rmdir. */
-static void removed(struct guest_op *op, const struct file_reply *reply, const void *data,
-	size_t size)
-{
-	if (!reply->error)
-		guest_node_detach(op->node, op->name);
-	request_error(op->request, reply->error);
-}
-
-/* Removes a name. */
-void guestfs_remove(struct request *request, struct object *parent, const char *name,
-	bool directory)
-{
-	struct guest_op *op = start(request, parent, name, directory ? FILE_RMDIR : FILE_UNLINK,
-		removed);
-
-	if (op)
-		guest_op_send(op);
-}
-
 /* Makes a symbolic link. */
 void guestfs_symlink(struct request *request, const char *target, struct object *parent,
 	const char *name)
 {
-	struct guest_op *op = start(request, parent, name, FILE_SYMLINK, entry_done);
+	struct guest_op *op = guestfs_start_name(request, parent, name, FILE_SYMLINK, entry_done);
 
 	if (!op)
 		return;
@@ -487,40 +474,4 @@ void guestfs_symlink(struct request *request, const char *target, struct object 
 	}
 	op->path2 = memory_string(target);
 	make(op, S_IFLNK | 0777, strlen(target));
-}
-
-/* Makes a hard link. */
-void guestfs_link(struct request *request, struct object *object, struct object *parent,
-	const char *name)
-{
-	struct guest_op *op = guestfs_start(request, node_of(object), FILE_LINK, entry_done);
-
-	if (op && guest_op_path2(op, node_of(parent), name) == 0)
-		guest_op_send(op);
-}
-
-/* The end of a rename. */
-static void renamed(struct guest_op *op, const struct file_reply *reply, const void *data,
-	size_t size)
-{
-	if (!reply->error)
-		guest_node_move(op->node, op->name, op->other, op->new_name);
-	request_error(op->request, reply->error);
-}
-
-/* Renames. */
-void guestfs_rename(struct request *request, struct object *parent, const char *name,
-	struct object *new_parent, const char *new_name, unsigned flags)
-{
-	struct guest_op *op;
-
-	if (flags & ~RENAME_NOREPLACE) {
-		request_error(request, -EINVAL);
-		return;
-	}
-	op = start(request, parent, name, FILE_RENAME, renamed);
-	if (!op || guest_op_path2(op, node_of(new_parent), new_name) < 0)
-		return;
-	op->message.flags = flags;
-	guest_op_send(op);
 }

@@ -19,6 +19,12 @@
 /* A directory that was too large is not tried again for so long. */
 #define LARGE_NS 30000000000u
 
+/* A name that something was done to. */
+struct touched {
+	uint64_t hash;		/* 0: none */
+	uint64_t gone;		/* the operation answered ahead that took it away; 0: ask */
+};
+
 struct guest_list {
 	TAILQ_ENTRY(guest_list) entry;	/* of the tree's, oldest first; once it is there */
 	struct guest_node *node;
@@ -26,7 +32,7 @@ struct guest_list {
 	struct text entries;
 	uint32_t *index;		/* where the entries are, by name; NULL: not made yet */
 	size_t count;
-	uint64_t *touched;		/* hashes of names, 0 is none; room is a power of two */
+	struct touched *touched;	/* by hash; room is a power of two */
 	unsigned touched_count, touched_room;
 };
 
@@ -55,21 +61,21 @@ static void drop(struct guest_node *node)
 }
 
 /* FNV-1a, never 0. */
-static uint64_t hash(const char *name)
+static uint64_t hash(const char *name, size_t size)
 {
 	uint64_t value = 14695981039346656037u;
 
-	for (const char *c = name; *c; c++)
-		value = (value ^ (unsigned char)*c) * 1099511628211u;
+	for (size_t i = 0; i < size; i++)
+		value = (value ^ (unsigned char)name[i]) * 1099511628211u;
 	return value ? value : 1;
 }
 
 /* Where the hash stands, or would. */
-static uint64_t *touched_at(const struct guest_list *list, uint64_t value)
+static struct touched *touched_at(const struct guest_list *list, uint64_t value)
 {
 	unsigned at = (unsigned)value & (list->touched_room - 1);
 
-	while (list->touched[at] && list->touched[at] != value)
+	while (list->touched[at].hash && list->touched[at].hash != value)
 		at = (at + 1) & (list->touched_room - 1);
 	return &list->touched[at];
 }
@@ -77,7 +83,7 @@ static uint64_t *touched_at(const struct guest_list *list, uint64_t value)
 /* Makes room for one more. */
 static void touched_grow(struct guest_list *list)
 {
-	uint64_t *old = list->touched;
+	struct touched *old = list->touched;
 	unsigned room = list->touched_room;
 
 	if (list->touched_count < room / 2)
@@ -85,30 +91,48 @@ static void touched_grow(struct guest_list *list)
 	list->touched_room = room ? 2 * room : TOUCHED_FIRST;
 	list->touched = memory_new(list->touched_room * sizeof(*list->touched));
 	for (unsigned i = 0; i < room; i++)
-		if (old[i])
-			*touched_at(list, old[i]) = old[i];
+		if (old[i].hash)
+			*touched_at(list, old[i].hash) = old[i];
 	free(old);
 }
 
-/* Enters a hash; one too many is not entered, but counted. */
-static void touch(struct guest_list *list, uint64_t value)
+/* The entry of a hash, made if there is none; one too many is not made, but counted. NULL: there is none. */
+static struct touched *enter(struct guest_list *list, uint64_t value)
 {
 	if (!list || list->touched_count >= TOUCHED_MAX)
-		return;
+		return NULL;
 	touched_grow(list);
-	uint64_t *at = touched_at(list, value);
-	if (!*at)
+	struct touched *touched = touched_at(list, value);
+	if (!touched->hash)
 		list->touched_count++;
-	*at = value;
+	touched->hash = value;
+	return touched;
 }
 
-/* A name of both lists. */
-void guest_list_touch(struct guest_node *node, const char *name)
+/* A name of both lists. That an earlier operation ends, or goes on, says nothing about a later one. */
+void guest_list_touch(struct guest_node *node, const char *name, uint64_t number)
 {
-	if (!node->list && !node->list_asked)
-		return;
-	touch(node->list, hash(name));
-	touch(node->list_asked, hash(name));
+	struct guest_list *lists[] = { node->list, node->list_asked };
+
+	for (size_t i = 0; i < 2; i++) {
+		struct touched *touched = enter(lists[i], hash(name, strlen(name)));
+
+		if (touched && (!number || touched->gone < number))
+			touched->gone = 0;
+	}
+}
+
+/* The same. */
+void guest_list_gone(struct guest_node *node, const char *name, uint64_t number)
+{
+	struct guest_list *lists[] = { node->list, node->list_asked };
+
+	for (size_t i = 0; i < 2; i++) {
+		struct touched *touched = enter(lists[i], hash(name, strlen(name)));
+
+		if (touched)
+			touched->gone = number;
+	}
 }
 
 /* From now on names are remembered. */
@@ -211,18 +235,48 @@ static void make_index(struct guest_list *list)
 		qsort_r(list->index, list->count, sizeof(*list->index), compare_places, list);
 }
 
+/* What was done to a name, or NULL. */
+static const struct touched *touched_of(const struct guest_list *list, const char *name, size_t size)
+{
+	const struct touched *touched = list->touched_count ? touched_at(list, hash(name, size)) : NULL;
+
+	return touched && touched->hash ? touched : NULL;
+}
+
+/* All that were in it are gone, and nothing was done to other names, or they are gone too. */
+bool guest_list_empty(struct guest_cache *cache, struct guest_node *node)
+{
+	const struct guest_list *list = believed(cache, node);
+	const struct file_entry *entry;
+	const char *name;
+	size_t position = 0;
+
+	if (!list)
+		return false;
+	for (unsigned i = 0; i < list->touched_room; i++)
+		if (list->touched[i].hash && !list->touched[i].gone)
+			return false;
+	while (files_entry_next(list->entries.data, list->entries.size, &position, &entry, &name) > 0)
+		if (!touched_of(list, name, entry->name_size))
+			return false;
+	return true;
+}
+
 /* One entry. */
 enum guest_known guest_list_find(struct guest_cache *cache, struct guest_node *node, const char *name,
 	struct file_attr *attr, struct guest_moment *asked)
 {
 	struct guest_list *list = believed(cache, node);
 	size_t low = 0, high, size = strlen(name);
+	const struct touched *touched = list ? touched_of(list, name, size) : NULL;
 
-	if (!list || (list->touched_count && *touched_at(list, hash(name))))
+	if (!list || (touched && !touched->gone))
 		return GUEST_UNKNOWN;
+	*asked = list->asked;
+	if (touched)
+		return GUEST_ABSENT;
 	if (!list->index)
 		make_index(list);
-	*asked = list->asked;
 	for (high = list->count; low < high;) {
 		size_t middle = (low + high) / 2;
 		const struct file_entry *entry = entry_at(list, list->index[middle]);

@@ -7,7 +7,8 @@
  *
  * What is done here meanwhile touches a name: about that one the guest is asked. It makes no
  * difference whether that was before or after the guest read the directory, so names are
- * remembered from the moment on at which a list is asked for.
+ * remembered from the moment on at which a list is asked for. Only of a name whose removal was
+ * answered ahead (guestahead.h) it is known what becomes of it, until something else is done to it.
  *
  * Loop's thread only.
  */
@@ -42,8 +43,13 @@ const struct text *guest_list_whole(struct guest_cache *cache, struct guest_node
 enum guest_known guest_list_find(struct guest_cache *cache, struct guest_node *node, const char *name,
 	struct file_attr *attr, struct guest_moment *asked);
 
-/* An entry of the directory is changed, or was, from here. */
-void guest_list_touch(struct guest_node *node, const char *name);
+/* An entry of the directory is changed, or was, from here. number: of the operation that does so, if it is
+ * answered ahead; else 0. */
+void guest_list_touch(struct guest_node *node, const char *name, uint64_t number);
+/* The operation of that number, which is answered ahead, takes the name away. */
+void guest_list_gone(struct guest_node *node, const char *name, uint64_t number);
+/* Whether nothing is in the directory, once all is done that was answered ahead. false: or that is not known. */
+bool guest_list_empty(struct guest_cache *cache, struct guest_node *node);
 
 /* A name had to be asked for. true: so many were that the whole directory should be. */
 bool guest_list_missed(struct guest_cache *cache, struct guest_node *node);

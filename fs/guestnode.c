@@ -101,6 +101,8 @@ static void node_free(struct object *object)
 	LIST_REMOVE(node, entry);
 	if (node->parent)
 		object_unref(&node->parent->object);
+	if (node->maker)
+		object_unref(&node->maker->object);
 	free(node->name);
 	free(node);
 	if (--tree->count == 0) {
@@ -208,6 +210,17 @@ void guest_node_twin(struct guest_node *node, struct guest_node *other)
 	node->ino = other->ino;
 	if (!tsearch(node, &node->tree->numbers, compare_numbers))
 		abort();
+}
+
+/* The last one that is so. */
+void guest_node_made_as(struct guest_node *node, struct guest_node *other)
+{
+	struct guest_node *old = node->maker;
+
+	object_ref(&other->object);
+	node->maker = other;
+	if (old)
+		object_unref(&old->object);
 }
 
 /* The kernel's look-ups hold one reference. */

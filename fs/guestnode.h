@@ -91,6 +91,8 @@ struct guest_node {
 	uint64_t lookups;		/* the kernel's */
 	ino_t ino;
 	bool linked;			/* another name leads to the same file */
+	struct guest_node *maker;	/* referenced: the same file by the name under which it is made (guestahead.h),
+					   or NULL */
 	struct guest_belief belief;
 	struct guest_behind behind;
 	struct guest_ahead ahead;
@@ -131,6 +133,8 @@ void guest_node_detach(struct guest_node *parent, const char *name);
 /* The place's entry has another name now; what had that name is detached. */
 void guest_node_move(struct guest_node *parent, const char *name, struct guest_node *new_parent,
 	const char *new_name);
+/* node is what `other` is, which is being made (guestahead.h), by another name. */
+void guest_node_made_as(struct guest_node *node, struct guest_node *other);
 
 /* node is a hard link to what `other` is: it shows the same inode number. They stay two nodes, each with
  * its path, as the guest may put another file into either place. */

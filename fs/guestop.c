@@ -51,6 +51,8 @@ static void op_free(struct guest_op *op)
 		object_unref(&op->node->object);
 	if (op->other)
 		object_unref(&op->other->object);
+	if (op->about)
+		object_unref(&op->about->object);
 	free(op->name);
 	free(op->new_name);
 	free(op->path);
@@ -76,11 +78,11 @@ static const struct {
 };
 
 /* The node is changed, and so is its directory's entry. */
-static void touch(struct guest_node *node)
+static void touch(struct guest_node *node, uint64_t number)
 {
 	node->changed_at = uv_hrtime();
 	if (node->parent && !node->detached)
-		guest_list_touch(node->parent, node->name);
+		guest_list_touch(node->parent, node->name, number);
 }
 
 /* What the operation changes is not as it was listed: from now on, and again when it ends. */
@@ -92,15 +94,15 @@ static void touch_all(const struct guest_op *op)
 	if (!op->node)
 		return;
 	if (changes[what].name && op->name) {
-		guest_list_touch(op->node, op->name);
-		touch(op->node);
+		guest_list_touch(op->node, op->name, op->number);
+		touch(op->node, op->number);
 	}
 	if (changes[what].other && op->other) {
-		guest_list_touch(op->other, op->new_name);
-		touch(op->other);
+		guest_list_touch(op->other, op->new_name, op->number);
+		touch(op->other, op->number);
 	}
 	if (changes[what].self || (truncates && !op->name)) {
-		touch(op->node);
+		touch(op->node, op->number);
 		if (!op->about)
 			op->node->ahead.known = false;
 	}
@@ -310,7 +312,7 @@ void guest_queue_set(struct guest_queue *queue, enum guest_mode mode)
 		int error = mode == GUEST_DOWN ? -EHOSTDOWN : -ENODEV;
 
 		queue->connection++;
-		queue->one_step = false;
+		queue->one_step = queue->renames = queue->links = false;
 		end_all(&queue->sent, error);
 		end_all(&queue->held, error);
 	}

@@ -48,8 +48,8 @@ struct guest_op {
 	struct stat attr;		/* of a setattr that has to ask first */
 	unsigned which;
 	TAILQ_ENTRY(guest_op) ahead;	/* in the queue's, of those answered ahead (guestahead.h) */
-	struct guest_node *about;	/* referenced: what such an op makes or changes; NULL: it is none */
-	uint64_t number;
+	struct guest_node *about;	/* referenced: what such an op is about; NULL: it is none */
+	uint64_t number;		/* of such an op, from 1 on */
 };
 
 enum guest_mode {
@@ -78,6 +78,7 @@ struct guest_queue {
 	unsigned ahead_count;
 	unsigned making_count;		/* files of those that are being made */
 	bool one_step;			/* attributes change by path in one request, so in order */
+	bool renames, links;		/* the same of renaming; the guest makes hard links */
 	uint64_t ahead_last;
 	void (*failed)(void *data, const char *path, int error); /* one of those failed; */
 	void (*settled)(void *data);	/* one ended */

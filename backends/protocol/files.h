@@ -33,7 +33,7 @@ enum file_op {
 	FILE_MKDIR,	/* path; attr.mode -> attr */
 	FILE_UNLINK,	/* path */
 	FILE_RMDIR,	/* path */
-	FILE_RENAME,	/* path -> path2; flags: 0 or RENAME_NOREPLACE (else -EINVAL) */
+	FILE_RENAME,	/* path -> path2; flags: 0 or RENAME_NOREPLACE (else -EINVAL) -> count: as of SETATTR */
 	FILE_OPEN,	/* path; flags: O_ACCMODE | O_TRUNC | O_APPEND | O_CREAT | O_EXCL of the host;
 			   attr.mode for O_CREAT -> handle, attr. length: a file of at most so many bytes
 			   may come along -> data: all of it, as it was after the open */

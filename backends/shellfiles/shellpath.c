@@ -215,6 +215,7 @@ static int make_rename(struct job *job, struct text *out)
 		return -EBUSY;
 	if (!strncmp(job->path2, job->path, length) && job->path2[length] == '/')
 		return -EINVAL;
+	job->reply.count = 1;
 	job->kept[0] = '\0';
 	if (!flags && strcmp(job->path, job->path2) != 0)
 		shellopen_keep(job->files, job->path2, job->kept);

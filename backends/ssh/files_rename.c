@@ -119,6 +119,7 @@ int path_rename(struct job *job)
 
 	if (job->request.flags & ~(uint32_t)RENAME_NOREPLACE)
 		return -EINVAL;
+	job->reply.count = sftp->extensions & SFTP_POSIX_RENAME ? 1 : 0;
 	if (job->request.flags || !(sftp->extensions & SFTP_POSIX_RENAME)) {
 		ask_rename(job, job->full, job->full2, finish_plain);
 		return 0;

@@ -129,6 +129,159 @@ class Answers(Eager):
         self.assertEqual(self.errors(), 0)
 
 
+class Taught(Eager):
+    # However slow the test is, what was known at its beginning is known at its end.
+    keys = {**Eager.keys, "cache": 60}
+
+    def taught(self):
+        """As known(), and the guest has shown how it renames, and that it makes hard links."""
+        top = self.known()
+        write(top / "first", b"")
+        os.link(top / "first", top / "second")
+        os.rename(top / "second", top / "third")
+        os.unlink(top / "first")
+        os.unlink(top / "third")
+        return top
+
+    def settled(self, top, names):
+        """The names that are there when all is done, from both sides."""
+        self.run_in(self.instance, "true")
+        self.assertEqual(sorted(os.listdir(top)), names)
+        self.assertEqual(sorted(os.listdir(self.there / "top/sub")), names)
+
+
+class Names(Taught):
+    def test_ahead(self):
+        """Removing, renaming and linking while the server stands still."""
+        top, before = self.taught(), self.errors()
+        with self.stopped():
+            for name in "abcd":
+                write(top / name, name.encode())
+            os.unlink(top / "a")
+            self.assertFalse((top / "a").exists())
+            write(top / "a", b"another")
+            os.rename(top / "b", top / "moved")
+            self.assertFalse((top / "b").exists())
+            self.assertEqual(os.stat(top / "moved").st_size, 1)
+            os.replace(top / "c", top / "d")
+            self.assertFalse((top / "c").exists())
+            os.link(top / "d", top / "linked")
+            (top / "dir").mkdir()
+            write(top / "dir/f", b"f")
+            os.rename(top / "dir", top / "gone")
+            os.rename(top / "gone/f", top / "f")
+            (top / "gone").rmdir()
+            self.assertFalse((top / "gone").exists())
+        self.assertEqual(os.stat(top / "d").st_ino, os.stat(top / "linked").st_ino)
+        self.settled(top, ["a", "d", "f", "linked", "moved"])
+        for name, data in (("a", b"another"), ("moved", b"b"), ("d", b"c"), ("linked", b"c"), ("f", b"f")):
+            self.assertEqual(self.both("top/sub/" + name), data)
+        self.assertEqual(self.errors(), before)
+
+    def test_programs(self):
+        """mv, which first asks to replace nothing, and rm of a whole tree that was just made."""
+        top = self.taught()
+        with self.stopped():
+            (top / "tree").mkdir()
+            write(top / "tree/f", b"f")
+            harness.sh(f"mv -T '{top}/tree/f' '{top}/f' && rmdir '{top}/tree'")
+        self.settled(top, ["f"])
+        self.assertEqual(self.both("top/sub/f"), b"f")
+
+    def test_many_are_removed(self):
+        """More than may be under way."""
+        top, before = self.taught(), self.errors()
+        for i in range(1500):
+            os.mknod(top / f"f{i}")
+        harness.sh(f"rm -rf '{top}'")
+        self.assertEqual(os.listdir(top.parent), [])
+        self.assertEqual(os.listdir(self.there / "top"), [])
+        self.assertEqual(self.errors(), before)
+
+    def test_a_file_that_is_being_made(self):
+        """By whatever name, it is read when it is made and written."""
+        top = self.taught()
+        read_back = []
+        with self.stopped():
+            write(top / "x", b"data")
+            os.link(top / "x", top / "y")
+            os.unlink(top / "x")
+            os.rename(top / "y", top / "z")
+            thread = threading.Thread(target=lambda: read_back.append(read(top / "z")), daemon=True)
+            thread.start()
+        thread.join(harness.PATIENCE)
+        self.assertEqual(read_back, [b"data"])
+        self.settled(top, ["z"])
+
+    def test_open_files_go_on(self):
+        top = self.taught()
+        with self.stopped():
+            fd = os.open(top / "x", os.O_CREAT | os.O_RDWR)
+            os.write(fd, b"one")
+            os.rename(top / "x", top / "y")
+            os.write(fd, b"two")
+            other = os.open(top / "z", os.O_CREAT | os.O_RDWR)
+            os.unlink(top / "z")
+            os.write(other, b"three")
+        self.assertEqual((os.pread(fd, 10, 0), os.pread(other, 10, 0)), (b"onetwo", b"three"))
+        self.assertEqual((os.fstat(fd).st_size, os.fstat(other).st_size), (6, 5))
+        os.close(fd)
+        os.close(other)
+        self.settled(top, ["y"])
+        self.assertEqual(self.both("top/sub/y"), b"onetwo")
+
+    def test_what_is_not_known_waits(self):
+        """A directory that may not be empty is asked for."""
+        top = self.taught()
+        (top / "d").mkdir()
+        self.run_in(self.instance, f"touch {self.there}/top/sub/d/theirs")
+        self.fails(errno.ENOTEMPTY, os.rmdir, top / "d")
+        (top / "e").mkdir()
+        self.fails(errno.ENOTEMPTY, os.rename, top / "e", top / "d")
+        self.settled(top, ["d", "e"])
+
+
+class NameErrors(Taught):
+    def test_removal(self):
+        """The guest put a file into a directory that was empty: that, and who wants it removed again, are told."""
+        top = self.taught()
+        (top / "d").mkdir()
+        directory = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+        self.addCleanup(os.close, directory)
+        before = self.errors()
+        wait_for((self.there / "top/sub/d").is_dir, "directory")
+        with self.stopped():
+            write(self.there / "top/sub/d/theirs", b"theirs")
+            (top / "d").rmdir()
+            self.assertFalse((top / "d").exists())
+        self.fails(errno.ENOTEMPTY, os.fsync, directory)
+        self.assertEqual(self.errors(), before + 1)
+        self.assertIn("top/sub/d: Directory not empty", text(self.instance / "error"))
+        self.assertEqual(os.listdir(top / "d"), ["theirs"])
+
+    def test_renaming(self):
+        """A file that the guest took away has no new name, and what it has left has its old one."""
+        top = self.taught()
+        write(top / "x", b"mine")
+        (top / "d").mkdir()
+        (top / "e").mkdir()
+        fd = os.open(top / "d", os.O_RDONLY | os.O_DIRECTORY)
+        self.addCleanup(os.close, fd)
+        there, before = self.there / "top/sub", self.errors()
+        wait_for((there / "e").is_dir, "directory")
+        with self.stopped():
+            (there / "x").unlink()
+            write(there / "e/theirs", b"theirs")
+            os.rename(top / "x", top / "y")
+            os.rename(top / "d", top / "e")
+        wait_for(lambda: self.errors() == before + 2, "errors")
+        self.assertEqual(sorted(os.listdir(top)), ["d", "e"])
+        self.fails(errno.ENOENT, os.stat, top / "y")
+        self.assertEqual(os.listdir(top / "e"), ["theirs"])
+        write(top / "d/f", b"f")
+        self.assertEqual(os.stat("f", dir_fd=fd).st_size, 1)
+
+
 class Errors(Eager):
     def test_create(self):
         """What came in the way meanwhile is told by fsync of the file and of the directory, and in error."""
