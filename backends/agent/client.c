@@ -107,6 +107,7 @@ static int on_frame(void *data, const struct frame_header *header, const void *p
 		return 0;
 	if (!job || job->id != header->id)
 		return -EPROTO;
+	client->heard = uv_now(client->loop);
 	struct reply_to to = { .op = job->op, .length = job->length, .handle = job->handle,
 		.path = job->path, .root = client->root };
 	reply_check(&to, payload, header->size, &reply, &bytes);
@@ -223,12 +224,14 @@ void client_turn(struct client *client)
 		job_fail(job, job->error);
 }
 
-/* Whether the oldest waits too long: somebody stopped the process that should answer. */
+/* Whether the oldest waits too long, from when its turn came: somebody stopped the process that should
+ * answer. */
 bool client_clock(struct client *client)
 {
 	struct client_job *job = TAILQ_FIRST(&client->sent);
+	uint64_t turn = job && job->since > client->heard ? job->since : client->heard;
 
-	if (!job || uv_now(client->loop) - job->since < client->limit)
+	if (!job || uv_now(client->loop) - turn < client->limit)
 		return false;
 	client->log(client->data, "files: no answer in time");
 	frame_link_free(client->link);

@@ -13,7 +13,8 @@
 
 #include "backends/transport.h"
 
-/* An answer that takes longer ends the connection of files, in milliseconds. */
+/* An answer that takes longer than this after the one before ends the connection of files, in
+ * milliseconds. */
 #define CLIENT_LIMIT_MS 60000u
 
 struct frame_link;
@@ -31,6 +32,7 @@ struct client {
 	struct client_jobs ended;	/* to be told on the next turn */
 	uint64_t last_handle;		/* goes on over connections: no old one fits again */
 	uint64_t limit;			/* CLIENT_LIMIT_MS, set by client_init */
+	uint64_t heard;			/* when the last answer came, in loop time */
 	uint64_t stale;			/* handles up to here were of another connection */
 	uint64_t last_id;
 };

@@ -35,6 +35,7 @@ struct transport {
 	const char *reason;	/* `down` is owed, and why; NULL: it is not */
 	struct watch *control;	/* NULL: none */
 	bool greeted;		/* HELLO came */
+	bool mute;		/* who serves files is to be replaced; the agent was not told yet */
 	uint64_t since;		/* of the greeting, loop time */
 	struct tasks tasks;
 	struct client client;
@@ -186,9 +187,11 @@ static void tick(uv_timer_t *timer)
 		uv_now(transport->loop) - transport->since >= GREETING_MS)
 		fail(transport, "the agent does not answer");
 	carriers_clock(&transport->carriers);
-	if (client_clock(&transport->client) && transport->control)
-		talk_send(watch_fd(transport->control),
-			&(struct talk_message){ .type = TALK_FILES }, NULL, 0);
+	transport->mute |= client_clock(&transport->client);
+	/* Where the socket is full, the next look is soon enough. */
+	if (transport->mute && transport->control && talk_send(watch_fd(transport->control),
+			&(struct talk_message){ .type = TALK_FILES }, NULL, 0) == 0)
+		transport->mute = false;
 }
 
 /* .connect */
@@ -198,7 +201,7 @@ static void transport_connect(struct transport *transport, const struct poolfs_a
 	int fd = fcntl(address->agent, F_DUPFD_CLOEXEC, 3);
 
 	transport->state = STATE_GREETING;
-	transport->greeted = false;
+	transport->greeted = transport->mute = false;
 	transport->since = uv_now(transport->loop);
 	uv_timer_start(&transport->clock, tick, CLOCK_MS, CLOCK_MS);
 	if (fd >= 0)

@@ -616,6 +616,44 @@ static void silence(void **state)
 	close(ends[1]);
 }
 
+/* Lets so many milliseconds pass by the loop's clock. */
+static void pass(uint64_t milliseconds)
+{
+	uint64_t end = uv_now(&play.loop) + milliseconds;
+
+	while (uv_now(&play.loop) < end)
+		uv_run(&play.loop, UV_RUN_NOWAIT);
+}
+
+/* One after the other is answered: how long the last one waits in all is not the agent's silence. */
+static void a_long_queue(void **state)
+{
+	struct client client = { .loop = &play.loop, .root = "/", .wake = on_wake, .log = on_log };
+	struct file_request request = { .op = FILE_UNLINK, .path_size = 1 };
+	struct file_call call = { &request, "x", "", NULL };
+	struct {
+		struct frame_header header;
+		struct file_reply reply;
+	} said = { .header = { .type = FRAME_FILE_REPLY, .size = sizeof(said.reply), .id = 1 } };
+	int ends[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	client_init(&client);
+	client_connect(&client, ends[0]);
+	client_file(&client, 1, &call, on_answer, NULL);
+	client_file(&client, 2, &call, on_answer, NULL);
+	client.limit = 20;
+	pass(25);
+	assert_int_equal(write(ends[1], &said, sizeof(said)), sizeof(said));
+	while (!play.answers)
+		uv_run(&play.loop, UV_RUN_NOWAIT);
+	assert_false(client_clock(&client));
+	pass(25);
+	assert_true(client_clock(&client));
+	client_done(&client);
+	close(ends[1]);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -639,6 +677,7 @@ int main(void)
 		TEST(malformed_answers),
 		TEST(cancelled_opens),
 		TEST(silence),
+		TEST(a_long_queue),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
