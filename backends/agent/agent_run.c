@@ -51,15 +51,16 @@ struct keeper {
 
 struct process {
 	pid_t pid, parent;
-	bool zombie;
+	bool ended;
 };
 
-/* Reads one process's parent: fields 3 and 4 of proc(5)'s stat, behind the name, which may hold
- * anything. */
+/* Reads one process's state, parent and number of threads: fields 3, 4 and 20 of proc(5)'s stat, behind
+ * the name, which may hold anything. The state is that of the first thread, which others may outlive. */
 static bool read_process(const char *name, struct process *process)
 {
+	static const char format[] = " %c %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %d";
 	char path[64], text[512], state;
-	int parent;
+	int parent, threads;
 
 	snprintf(path, sizeof(path), "/proc/%.20s/stat", name);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -69,10 +70,10 @@ static bool read_process(const char *name, struct process *process)
 	close(fd);
 	text[size > 0 ? size : 0] = '\0';
 	const char *rest = strrchr(text, ')');
-	if (!rest || sscanf(rest + 1, " %c %d", &state, &parent) != 2)
+	if (!rest || sscanf(rest + 1, format, &state, &parent, &threads) != 3)
 		return false;
 	*process = (struct process){ .pid = (pid_t)atoi(name), .parent = parent,
-		.zombie = state == 'Z' };
+		.ended = state == 'Z' && threads <= 1 };
 	return true;
 }
 
@@ -140,7 +141,7 @@ static unsigned signal_once(pid_t keeper, int signal)
 	unsigned alive = 0;
 
 	for (size_t i = 0; i < count; i++)
-		if (!list[i].zombie && descends(list, count, &list[i], keeper) &&
+		if (!list[i].ended && descends(list, count, &list[i], keeper) &&
 			kill(list[i].pid, signal) == 0)
 			alive++;
 	free(list);
