@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -65,6 +66,24 @@ static const struct poolfs_key keys[] = {
 
 static const struct poolfs_key *const tables[] = { keys, NULL };
 
+/* Whether a path is absolute, of names alone. */
+static bool is_full(const char *path)
+{
+	size_t names = 0;
+
+	for (const char *at = path; *at; names++) {
+		at += strspn(at, "/");
+		size_t size = strcspn(at, "/");
+
+		if (!size)
+			break;
+		if (*at == '.' && (size == 1 || (size == 2 && at[1] == '.')))
+			return false;
+		at += size;
+	}
+	return *path == '/' && names > 0;
+}
+
 /* Whether every word names a directory. */
 static int check_binds(const struct poolfs_values *values, struct poolfs_err *err)
 {
@@ -75,8 +94,7 @@ static int check_binds(const struct poolfs_values *values, struct poolfs_err *er
 		if (i >= SETTINGS_BINDS_MAX)
 			return poolfs_err_set(err, -EINVAL, "bind: %d directories at most",
 				SETTINGS_BINDS_MAX);
-		if (words[i][0] != '/' || strspn(words[i], "/") == strlen(words[i]) ||
-			strstr(words[i], "/../"))
+		if (!is_full(words[i]))
 			return poolfs_err_set(err, -EINVAL,
 				"bind: %s: the full path of a directory is needed", words[i]);
 		if (stat(words[i], &status) < 0 || !S_ISDIR(status.st_mode))
@@ -92,6 +110,12 @@ static bool is_user(const char *user)
 	return isalnum((unsigned char)*user) && strlen(user) <= 32 &&
 		strspn(user, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
 			strlen(user);
+}
+
+/* Whether it is a number that no container has. */
+static bool is_beyond(const char *user)
+{
+	return strspn(user, "0123456789") == strlen(user) && strtoul(user, NULL, 10) >= CONTAINER_IDS;
 }
 
 /* Looks at what the single keys' types do not tell. */
@@ -111,6 +135,9 @@ static int check(const struct poolfs_values *values, struct poolfs_err *err)
 	if (!is_user(poolfs_string(values, "user")))
 		return poolfs_err_set(err, -EINVAL, "user: %s: a name or a number is needed",
 			poolfs_string(values, "user"));
+	if (is_beyond(poolfs_string(values, "user")))
+		return poolfs_err_set(err, -EINVAL, "user: %s: numbers go to %u", poolfs_string(values, "user"),
+			CONTAINER_IDS - 1);
 	if (!poolfs_words(values, "init")[0])
 		return poolfs_err_set(err, -EINVAL, "init: a program is needed");
 	return check_binds(values, err);

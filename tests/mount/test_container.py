@@ -403,7 +403,11 @@ class Keys(unittest.TestCase):
                                ({"shell": "sh"}, "shell: sh: a full path"),
                                ({"network": "yes"}, "isolated"), ({"memory_limit": "1K"}, "memory_limit"),
                                ({"pids_limit": "1"}, "pids_limit"), ({"user": "../x"}, "user: ../x"),
-                               ({"user": "-x"}, "a name or a number"), ({"space": "0"}, "space")):
+                               ({"user": "-x"}, "a name or a number"), ({"space": "0"}, "space"),
+                               ({"user": "4294967296"}, "user: 4294967296: numbers go to 65535"),
+                               ({"bind": "/usr/.."}, "bind: /usr/..: the full path"),
+                               ({"bind": "/../usr"}, "bind: /../usr: the full path"),
+                               ({"bind": "/usr/./"}, "bind: /usr/./: the full path")):
             mount = harness.Mount(containers.container_pool(**keys), start=False)
             self.addCleanup(mount.clear)
             done = subprocess.run([harness.POOLFS, "--check", mount.config], capture_output=True,
