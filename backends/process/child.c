@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -106,11 +107,18 @@ static void on_exit_of(uv_process_t *process, int64_t status, int signal)
 		child->exited(child->data, (int)status, signal);
 }
 
-/* Signals it and all in its session that stayed in its group. While it is not reaped its number
- * cannot be another's. */
+/* Whether its number is still its own: libuv reaps all that have ended before it tells of the first. */
+static bool is_there(const struct child *child)
+{
+	siginfo_t info;
+
+	return child->running && waitid(P_PID, (id_t)child->process.pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+/* Signals it and all in its session that stayed in its group. */
 static void send_signal(struct child *child, int signal)
 {
-	if (child->running && kill(-child->process.pid, signal) < 0)
+	if (is_there(child) && kill(-child->process.pid, signal) < 0)
 		kill(child->process.pid, signal);
 }
 
