@@ -66,8 +66,12 @@ static int read_all(int fd, struct text *text)
 		struct pollfd poll_ = { .fd = fd, .events = POLLIN };
 		int64_t left = deadline - now();
 
-		if (left <= 0 || poll(&poll_, 1, (int)left) == 0)
+		int ready = left > 0 ? poll(&poll_, 1, (int)left) : 0;
+
+		if (ready == 0)
 			return -ETIMEDOUT;
+		if (ready < 0)
+			continue;
 		ssize_t size = read(fd, piece, sizeof(piece));
 		if (size < 0 && errno == EINTR)
 			continue;
