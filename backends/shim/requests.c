@@ -179,9 +179,9 @@ void requests_drop(struct shim *shim)
 		life_file_cancel(shim, request->key);
 		request_free(request);
 	}
+	/* The first one is found at once, and there may be many. */
 	while (requests->handle_count > 0 && life_is_up(shim)) {
-		struct file_request close_request = { .op = FILE_CLOSE,
-			.handle = requests->handles[requests->handle_count - 1] };
+		struct file_request close_request = { .op = FILE_CLOSE, .handle = requests->handles[0] };
 		struct file_call call = { &close_request, "", "", NULL };
 		request_send(shim, 0, &call);
 	}
