@@ -212,9 +212,11 @@ int agent_opendir(struct server_files *files, const struct file_call *call, stru
 	if (parent < 0)
 		return parent;
 	int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	int error = -errno;
-	close(parent);
 	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+	int error = directory ? 0 : -errno;
+	close(parent);
+	if (!directory && fd >= 0)
+		close(fd);
 	if (!directory)
 		return error;
 	int more = call->request->flags & FILES_LIST ? read_page(directory, &answer->data) : 1;
