@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <mntent.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,9 +99,12 @@ static int make_group(const char *parent, const char *file, const char *value, c
 	char *group = memory_format("%s/poolfs-%d", parent, (int)getpid());
 
 	boot_send(BOOT_GROUP, -1, "%s", group);
-	int result = mkdir(group, 0755) < 0 && errno != EEXIST ? -errno : put(group, file, value);
+	bool fresh = mkdir(group, 0755) == 0;
+	int result = fresh || errno == EEXIST ? put(group, file, value) : -errno;
 	if (result < 0) {
-		rmdir(group);
+		/* One that was there is another limit's. */
+		if (fresh)
+			rmdir(group);
 		free(group);
 		return result;
 	}
@@ -202,10 +206,13 @@ void limits_join(pid_t pid)
 	char number[32];
 
 	snprintf(number, sizeof(number), "%d", (int)pid);
-	for (size_t i = 0; i < LIMITS; i++)
-		if (made[i] && put(made[i], "cgroup.procs", number) < 0)
+	for (size_t i = 0; i < LIMITS; i++) {
+		int result = made[i] ? put(made[i], "cgroup.procs", number) : 0;
+
+		if (result < 0)
 			boot_send(BOOT_STATUS, -1, "%s not enforced: the control group takes no "
-				"process (%s)", limits[i].key, strerror(errno));
+				"process (%s)", limits[i].key, strerror(-result));
+	}
 }
 
 /* Removes them. */
