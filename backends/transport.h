@@ -100,7 +100,8 @@ struct transport_ops {
 	void (*connect)(struct transport *transport, const struct poolfs_address *address);
 	/* Drops the connection; `down` does not follow, runs and requests end as there. */
 	void (*disconnect)(struct transport *transport);
-	/* Starts a command; it is copied. While up; queued inside where the server limits channels. */
+	/* Starts a command; it is copied. While up; queued inside where the server limits channels. NULL: it
+	 * cannot be started at all, and the log says why. */
 	struct transport_run *(*run)(struct transport *transport,
 		const struct transport_command *command, const struct transport_run_events *events,
 		void *data);

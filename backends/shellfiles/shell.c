@@ -200,7 +200,9 @@ struct shell *shell_new(struct shell_list *list, const struct transport_ops *ops
 		.input = true };
 	struct shell *shell = memory_new(sizeof(*shell));
 
-	if (make_token(shell->token) < 0) {
+	if (make_token(shell->token) == 0)
+		shell->run = ops->run(transport, &command, &run_events, shell);
+	if (!shell->run) {
 		free(shell);
 		return NULL;
 	}
@@ -209,7 +211,6 @@ struct shell *shell_new(struct shell_list *list, const struct transport_ops *ops
 	shell->data = data;
 	LIST_INSERT_HEAD(list, shell, link);
 	program_append(&shell->out, shell->token);
-	shell->run = ops->run(transport, &command, &run_events, shell);
 	shell_send(shell);
 	return shell;
 }
@@ -226,10 +227,4 @@ void shell_send(struct shell *shell)
 		text_consume(out, shell->given);
 		shell->given = 0;
 	}
-}
-
-/* What waits. */
-size_t shell_waiting(const struct shell *shell)
-{
-	return shell->out.size - shell->given;
 }

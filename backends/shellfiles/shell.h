@@ -71,13 +71,12 @@ struct shell {
 
 LIST_HEAD(shell_list, shell);
 
-/* Starts one; it is put into list, which it leaves when its run has ended. NULL: no random bytes. */
+/* Starts one; it is put into list, which it leaves when its run has ended. NULL: there are no random
+ * bytes, or the transport starts no run. */
 struct shell *shell_new(struct shell_list *list, const struct transport_ops *ops,
 	struct transport *transport, const struct shell_events *events, void *data);
 /* Sends what was appended to `out`. */
 void shell_send(struct shell *shell);
-/* Bytes that wait to be sent. */
-size_t shell_waiting(const struct shell *shell);
 /* Ends it, without a call of `ended`: its processes are killed, its run is left to the transport. */
 void shell_stop(struct shell *shell);
 /* Frees the objects of all, whose runs call nobody any more. */

@@ -199,7 +199,7 @@ static void start(struct shellfiles *files)
 	files->since = files->head_since = uv_now(files->loop);
 	files->shell = shell_new(&files->shells, files->ops, files->transport, &shell_events, files);
 	if (!files->shell)
-		shell_ended(files, -EIO, "no random numbers");
+		shell_ended(files, -EIO, "it cannot be started");
 }
 
 /* Moves everything on. */
