@@ -24,7 +24,8 @@ int poolfs_err_set(struct poolfs_err *err, int code, const char *format, ...)
 /* Adds a prefix. */
 void poolfs_err_prefix(struct poolfs_err *err, const char *format, ...)
 {
-	char prefix[256], text[sizeof(err->text)];
+	/* However long both are, some of the text is left. */
+	char prefix[sizeof(err->text) / 4], text[sizeof(err->text)];
 	va_list args;
 
 	if (!err)
@@ -33,5 +34,6 @@ void poolfs_err_prefix(struct poolfs_err *err, const char *format, ...)
 	vsnprintf(prefix, sizeof(prefix), format, args);
 	va_end(args);
 	memcpy(text, err->text, sizeof(text));
-	snprintf(err->text, sizeof(err->text), "%s: %.*s", prefix, 760, text);
+	snprintf(err->text, sizeof(err->text), "%s: %.*s", prefix,
+		(int)(sizeof(err->text) - sizeof(prefix) - sizeof(": ")), text);
 }
