@@ -16,6 +16,8 @@ struct json_t;
 
 /* Beside POOLFS_FEATURE_CONSOLE: nothing can be typed. */
 #define FACTS_CONSOLE_READ_ONLY (1u << 31)
+/* Beside POOLFS_FEATURE_FILES: a close has what was written brought to the machine (FILES_FLUSH). */
+#define FACTS_FILES_FLUSHED (1u << 30)
 
 struct facts_verb {
 	char *name, *argument, *help;	/* argument: NULL: it takes none */

@@ -84,6 +84,7 @@ struct guestfs *guestfs_new(struct instance *instance)
 	fs->instance = instance;
 	fs->queue.eager = fs->queue.cache.eager =
 		strcmp(poolfs_string(values, "files_mode"), "eager") == 0;
+	fs->queue.flushes = pool_config(instance->pool)->facts.features & FACTS_FILES_FLUSHED;
 	fs->queue.failed = ahead_failed;
 	fs->queue.settled = ahead_settled;
 	fs->queue.data = fs;

@@ -74,6 +74,7 @@ struct guest_queue {
 	size_t behind_bytes;		/* of writes that were answered and are under way */
 	unsigned behind_count;
 	bool eager;
+	bool flushes;			/* a close has to tell the transport (FILES_FLUSH) */
 	struct guest_op_list ahead;	/* in the order of their numbers */
 	unsigned ahead_count;
 	unsigned making_count;		/* files of those that are being made */

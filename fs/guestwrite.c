@@ -231,11 +231,27 @@ void guestfs_write(struct request *request, struct handle *handle, const void *d
 	guest_op_send(op);
 }
 
+/* What was written has been brought to the machine, or not. */
+static void flushed(struct guest_op *op, const struct file_reply *reply, const void *data, size_t size)
+{
+	if (reply->error || !op->handle)
+		request_error(op->request, reply->error);
+	else
+		answer_when_written(op->request, op->handle, false);
+}
+
 /* A close by one of those who have the file open. */
 void guestfs_flush(struct request *request, struct handle *handle)
 {
 	struct guest_handle *file = guestfile_of(handle);
 
+	if (guestfs_queue(guestfile_node(handle))->flushes && !guestfile_stale(file)) {
+		struct guest_op *op = guestfile_start(request, handle, FILE_FSYNC, flushed);
+
+		op->message.flags = FILES_FLUSH;
+		guest_again_send(op);
+		return;
+	}
 	if (guestfs_queue(guestfile_node(handle))->eager)
 		request_error(request, error_of(file, file->told_errors));
 	else

@@ -6,6 +6,7 @@
 
 #include "backends/exec/exec.h"
 #include "backends/base/text.h"
+#include "backends/facts.h"
 #include "backends/ssh/keys.h"
 
 static const struct poolfs_key keys[] = {
@@ -35,6 +36,29 @@ static const struct poolfs_key keys[] = {
 	  .flags = POOLFS_KEY_EXISTS,
 	  .help = "Runs a command in the machine: its last argument, which is added, is the text for the "
 		  "machine's shell; its standard streams and its exit status are the command's." },
+	{ .name = "push",
+	  .type = POOLFS_COMMAND,
+	  .flags = POOLFS_KEY_EXISTS,
+	  .help = "Writes a file in the machine, whose path is its last argument, with what it reads from "
+		  "standard input. With run: files/ then brings the contents of new files by it." },
+	{ .name = "pull",
+	  .type = POOLFS_COMMAND,
+	  .flags = POOLFS_KEY_EXISTS,
+	  .help = "Prints the content of a file in the machine, whose path is its last argument. With run: "
+		  "files/ then reads larger files by it." },
+	{ .name = "carry_from",
+	  .type = POOLFS_SIZE,
+	  .fallback = "64K",
+	  .max = 1048576,
+	  .help = "Contents of more bytes are carried by push and pull, others by run: a command is sooner "
+		  "done than a program started. 0: all but empty ones." },
+	{ .name = "carry_timeout",
+	  .type = POOLFS_SECONDS,
+	  .fallback = "120",
+	  .min = 1000,
+	  .max = 3600000,
+	  .help = "How long push may take nothing from its standard input, and pull print nothing; then they "
+		  "are ended, and what they were for fails with ETIMEDOUT." },
 	{ .name = "wait",
 	  .type = POOLFS_COMMAND,
 	  .flags = POOLFS_KEY_EXISTS,
@@ -90,6 +114,7 @@ static int check_variables(const struct poolfs_values *values, struct poolfs_err
 /* One way into the machine, and one only. */
 static int check(const struct poolfs_values *values, struct poolfs_err *err)
 {
+	static const char *const carriers[] = { "push", "pull" };
 	bool address = poolfs_has(values, "address"), run = poolfs_has(values, "run");
 
 	if (address && run)
@@ -98,6 +123,10 @@ static int check(const struct poolfs_values *values, struct poolfs_err *err)
 	if (!address && !run)
 		return poolfs_err_set(err, -EINVAL, "run: missing: write \"run = ...\", a program that runs a "
 			"command in the machine, or \"address = ...\", one that tells where its SSH server is");
+	for (size_t i = 0; address && i < sizeof(carriers) / sizeof(*carriers); i++)
+		if (poolfs_has(values, carriers[i]))
+			return poolfs_err_set(err, -EINVAL, "%s: files are carried by SSH, at what address "
+				"prints: it is for run", carriers[i]);
 	if (poolfs_has(values, "destroy") && !poolfs_has(values, "create"))
 		return poolfs_err_set(err, -EINVAL, "destroy: without create nothing is to be destroyed");
 	return check_variables(values, err);
@@ -106,7 +135,8 @@ static int check(const struct poolfs_values *values, struct poolfs_err *err)
 /* What there is in some pools only. */
 static uint32_t features_with(const struct poolfs_values *values)
 {
-	return poolfs_has(values, "console") ? POOLFS_FEATURE_CONSOLE : 0;
+	return (poolfs_has(values, "console") ? POOLFS_FEATURE_CONSOLE : 0) |
+	       (poolfs_has(values, "push") ? FACTS_FILES_FLUSHED : 0);
 }
 
 /* The way in. */

@@ -18,6 +18,7 @@
 #include "backends/agent/tasks.h"
 #include "backends/base/memory.h"
 #include "backends/base/shell.h"
+#include "backends/exec/carry.h"
 #include "backends/exec/limits.h"
 #include "backends/exec/programs.h"
 #include "backends/protocol/protocol.h"
@@ -34,6 +35,7 @@ struct transport {
 	bool agent_up;
 	enum state state;
 	struct shellfiles *files;
+	struct carry *carry;		/* before them; NULL: neither push nor pull is set */
 	struct transport_run *probe;	/* the first command */
 	struct text printed;		/* the end of what it printed on standard error */
 	uv_timer_t timer;		/* of STATE_PROBING: its limit */
@@ -167,6 +169,15 @@ static void probe(struct transport *transport)
 		not_up(transport, "the key files is longer than an argument may be");
 }
 
+/* Ends the requests. */
+static void lose_files(struct transport *transport)
+{
+	if (transport->carry)
+		carry_lose(transport->carry, -EHOSTDOWN);
+	else
+		shellfiles_lose(transport->files, -EHOSTDOWN);
+}
+
 /* ---- The agent ---------------------------------------------------------------- */
 
 /* The agent answered. */
@@ -185,7 +196,7 @@ static void agent_is_down(void *data, bool fatal, const char *reason)
 	struct transport *transport = data;
 
 	transport->agent_up = false;
-	shellfiles_lose(transport->files, -EHOSTDOWN);
+	lose_files(transport);
 	if (transport->state == STATE_DOWN)
 		return;
 	transport->state = STATE_DOWN;
@@ -201,11 +212,23 @@ static void agent_says(void *data, const char *message)
 	transport->events->log(transport->data, message);
 }
 
+/* What carries files. */
+static const char *carried_by(const struct transport *transport, const char *value)
+{
+	bool push = poolfs_has(transport->values, "push"), pull = poolfs_has(transport->values, "pull");
+
+	if (!push && !pull)
+		return value;
+	return push && pull ? "shell, push and pull" : push ? "shell and push" : "shell and pull";
+}
+
 /* A line of the status. */
 static void agent_shows(void *data, const char *key, const char *value)
 {
 	struct transport *transport = data;
 
+	if (strcmp(key, "files_by") == 0)
+		value = carried_by(transport, value);
 	transport->events->status(transport->data, key, value);
 }
 
@@ -236,7 +259,7 @@ static void programs_disconnect(struct transport *transport)
 	transport->state = STATE_DOWN;
 	transport->agent_up = false;
 	uv_timer_stop(&transport->timer);
-	shellfiles_lose(transport->files, -EHOSTDOWN);
+	lose_files(transport);
 	agent_transport.disconnect(transport->agent);
 }
 
@@ -256,6 +279,9 @@ static int programs_make(struct uv_loop_s *loop, const struct poolfs_values *val
 	transport->data = data;
 	transport->values = values;
 	transport->files = shellfiles_new(loop, &programs_transport, transport, &files_events, transport);
+	if (poolfs_has(values, "push") || poolfs_has(values, "pull"))
+		transport->carry = carry_new(loop, values, transport->agent, transport->files, agent_says,
+			transport);
 	uv_timer_init(loop, &transport->timer);
 	transport->timer.data = transport;
 	*out = transport;
@@ -273,6 +299,7 @@ static void programs_free_all(struct transport *transport)
 {
 	if (!transport)
 		return;
+	carry_free(transport->carry);
 	shellfiles_free(transport->files);
 	agent_transport.free(transport->agent);
 	text_done(&transport->printed);
@@ -283,13 +310,19 @@ static void programs_free_all(struct transport *transport)
 static void programs_file(struct transport *transport, uint64_t key, const struct file_call *call,
 	transport_file_done *done, void *data)
 {
-	shellfiles_add(transport->files, key, call, done, data);
+	if (transport->carry)
+		carry_add(transport->carry, key, call, done, data);
+	else
+		shellfiles_add(transport->files, key, call, done, data);
 }
 
 /* .file_cancel */
 static void programs_file_cancel(struct transport *transport, uint64_t key)
 {
-	shellfiles_cancel(transport->files, key);
+	if (transport->carry)
+		carry_cancel(transport->carry, key);
+	else
+		shellfiles_cancel(transport->files, key);
 }
 
 const struct transport_ops programs_transport = {

@@ -19,6 +19,8 @@
 #define FILES_DATA_MAX	1048576u	/* of one read, write, or page of a directory */
 #define FILES_LIST	1u		/* of OPENDIR: the caller is going to read it */
 #define FILES_AHEAD	1u		/* of READ: what was read ahead a moment ago will do */
+#define FILES_FLUSH	1u		/* of FSYNC: the machine is to have what was written; on which medium
+					   is all the same */
 #define FILES_QUIET	1u		/* of CLOSE: nobody waits for the reply, and none is given */
 
 #define FILES_COPY_MAX	4194304u	/* of one copy by the server, which does nothing else meanwhile */
@@ -39,7 +41,8 @@ enum file_op {
 			   may come along -> data: all of it, as it was after the open */
 	FILE_READ,	/* handle, offset, length; flags: FILES_AHEAD -> data; fewer bytes only at the end of the file */
 	FILE_WRITE,	/* handle, offset, data -> count (all, or an error) */
-	FILE_FSYNC,	/* handle of a file; or 0 and path: of a directory. -ENOSYS: cannot be had */
+	FILE_FSYNC,	/* handle of a file; or 0 and path: of a directory; flags: FILES_FLUSH. -ENOSYS:
+			   cannot be had */
 	FILE_CLOSE,	/* handle; flags: FILES_QUIET. The reply is the errors that writing left */
 	FILE_OPENDIR,	/* path -> handle; flags: FILES_LIST -> data: the first entries; without
 			   a handle when these are all */

@@ -487,6 +487,12 @@ void shellfiles_lose(struct shellfiles *files, int error)
 		shellopen_done(files);
 }
 
+/* As the present shell told. */
+const char *shellfiles_root(const struct shellfiles *files)
+{
+	return files->hello.path;
+}
+
 /* Takes a request. */
 void shellfiles_add(struct shellfiles *files, uint64_t key, const struct file_call *call,
 	transport_file_done *done, void *data)

@@ -41,6 +41,8 @@ void shellfiles_begin(struct shellfiles *files);
 /* It is not any more, and loses its runs now: call this first. Every request ends with error, within this
  * call; what is open is forgotten. */
 void shellfiles_lose(struct shellfiles *files, int error);
+/* Where the directory of files/ is in the machine, absolute; "" as long as no request was answered. */
+const char *shellfiles_root(const struct shellfiles *files);
 /* A request, and its end before time, as the slots `file` and `file_cancel` of struct transport_ops. */
 void shellfiles_add(struct shellfiles *files, uint64_t key, const struct file_call *call,
 	transport_file_done *done, void *data);

@@ -128,11 +128,11 @@ def qemu(_base):
             }, []
 
 
-def programs(base):
-    """Machines of scripts: directories of this host."""
+def programs(base, **more):
+    """Machines of scripts: directories of this host. more: further scripts."""
     def pool(create="mkdir home", run="exec sh -c \"$1\"", wait="exec sleep 1000000", destroy="rm -r home", **keys):
         lines = [f"[pool {POOL}]", "type = exec", "files = ~/home", "ctl.rest = true", "console = sh -i"]
-        for key, script in {"create": create, "run": run, "wait": wait, "destroy": destroy}.items():
+        for key, script in {"create": create, "run": run, "wait": wait, "destroy": destroy, **more}.items():
             path = base / f"{key}.{len(list(base.iterdir()))}"
             path.write_text(f"#!/bin/sh\ncd \"$POOLFS_DIRECTORY\"\n{script}\n")
             path.chmod(0o755)
@@ -144,6 +144,12 @@ def programs(base):
             "ends": pool(wait="exit 0"),
             "destroy": pool(destroy="trap '' TERM; sleep 1000", destroy_timeout=1)
             }, ["--console", "echo $((6*7))-=42-"]
+
+
+def carried(base):
+    """The same, whose contents are carried by programs, however small they are."""
+    pools, words = programs(base, push="cat >\"$1\"", pull="cat \"$1\"")
+    return {"": pools[""] + "carry_from = 0\n"}, words
 
 
 def module_pool(base, **keys):

@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: MIT */
+#include "backends/exec/carry.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "backends/base/memory.h"
+#include "backends/exec/carryparts.h"
+#include "backends/shellfiles/shellfiles.h"
+
+static void turn(uv_idle_t *idle);
+
+/* Logs. */
+void carry_say(struct carry *carry, const char *format, ...)
+{
+	char line[FILES_PATH_MAX + 1024], clean[sizeof(line)];
+	va_list list;
+
+	va_start(list, format);
+	vsnprintf(line, sizeof(line), format, list);
+	va_end(list);
+	text_escape(clean, sizeof(clean), line);
+	carry->log(carry->data, clean);
+}
+
+/* Whether the one is the other, or in it. */
+bool carry_is_below(const char *path, const char *at)
+{
+	size_t length = strlen(at);
+
+	return strncmp(path, at, length) == 0 && (!path[length] || path[length] == '/' || length == 0);
+}
+
+/* As the program gets it: it begins with a slash. */
+char *carry_absolute(struct carry *carry, const char *path)
+{
+	const char *root = shellfiles_root(carry->below);
+
+	return memory_format("%s/%s", strcmp(root, "/") == 0 ? "" : root, path);
+}
+
+/* In the shim's own directory, from where it is removed at once. */
+int carry_file(void)
+{
+	char name[] = "exec-carry.XXXXXX";
+	int fd = mkostemp(name, O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	unlink(name);
+	return fd;
+}
+
+/* ---- Jobs --------------------------------------------------------------------- */
+
+/* Puts a job into another queue, or none. */
+static void move(struct job *job, struct job_queue *queue)
+{
+	if (job->queue)
+		TAILQ_REMOVE(job->queue, job, link);
+	job->queue = queue;
+	if (queue)
+		TAILQ_INSERT_TAIL(queue, job, link);
+}
+
+/* Frees an open file that is closed and that no job needs. */
+static void opened_free(struct opened *opened)
+{
+	if (!opened->closed || opened->jobs)
+		return;
+	if (opened->fd >= 0)
+		close(opened->fd);
+	free(opened->path);
+	free(opened);
+}
+
+/* Frees a job. */
+static void job_free(struct job *job)
+{
+	struct opened *opened = job->opened;
+
+	move(job, NULL);
+	push_free(job->push);
+	text_done(&job->content);
+	free(job->path);
+	free(job->path2);
+	free(job->bytes);
+	free(job);
+	if (opened) {
+		opened->jobs--;
+		opened_free(opened);
+	}
+}
+
+/* It is over. */
+void carry_end(struct job *job, int error)
+{
+	job->reply.error = error;
+	move(job, &job->carry->ended);
+	uv_idle_start(&job->carry->idle, turn);
+}
+
+/* Tells an answer. */
+static void answer(struct job *job)
+{
+	int error = job->reply.error;
+
+	move(job, NULL);
+	if (job->done)
+		job->done(job->data, &job->reply, error ? NULL : job->content.data, error ? 0 : job->content.size);
+	job_free(job);
+}
+
+/* Tells those answers that there are, but not what comes of that. */
+static void turn(uv_idle_t *idle)
+{
+	struct carry *carry = idle->data;
+	unsigned count = 0;
+	struct job *job;
+
+	uv_idle_stop(idle);
+	TAILQ_FOREACH(job, &carry->ended, link)
+		count++;
+	for (; count && !carry->freed && (job = TAILQ_FIRST(&carry->ended)); count--)
+		answer(job);
+	if (!carry->freed && !TAILQ_EMPTY(&carry->ended))
+		uv_idle_start(&carry->idle, turn);
+}
+
+/* Waits. */
+void carry_wait(struct job *job, struct job_queue *queue, void (*next)(struct job *job))
+{
+	job->next = next;
+	move(job, queue);
+}
+
+/* Goes on. */
+void carry_wake(struct job_queue *queue)
+{
+	struct job *job;
+
+	TAILQ_FOREACH(job, queue, link)
+		job->queue = queue;
+	while ((job = TAILQ_FIRST(queue))) {
+		move(job, NULL);
+		job->next(job);
+	}
+}
+
+/* shellfiles answered. What an open was cancelled for is closed. */
+static void answered(void *data, const struct file_reply *reply, const void *bytes, size_t size)
+{
+	struct job *job = data;
+
+	move(job, NULL);
+	if (job->carry->lost)
+		carry_end(job, -EHOSTDOWN);
+	else
+		job->then(job, reply, bytes, size);
+}
+
+/* Asks. */
+void carry_ask(struct job *job, const struct file_request *request, const char *path, const char *path2,
+	const void *bytes, job_answer *then)
+{
+	struct file_request copy = *request;
+	struct file_call call = { .request = &copy, .path = path, .path2 = path2, .data = bytes };
+
+	copy.path_size = (uint32_t)strlen(path);
+	copy.path2_size = (uint32_t)strlen(path2);
+	copy.data_size = bytes ? copy.data_size : 0;
+	job->then = then;
+	move(job, &job->carry->asking);
+	shellfiles_add(job->carry->below, CARRY_OWN + ++job->carry->last_key, &call, answered, job);
+}
+
+/* The job's own question, about a path. */
+void carry_ask_path(struct job *job, const char *path, job_answer *then)
+{
+	struct file_request request = job->request;
+
+	request.handle = 0;
+	carry_ask(job, &request, path, job->path2, NULL, then);
+}
+
+/* As it is. */
+void carry_take(struct job *job, const struct file_reply *reply, const void *bytes, size_t size)
+{
+	job->reply = *reply;
+	if (size)
+		text_append(&job->content, bytes, size);
+	carry_end(job, reply->error);
+}
+
+/* Makes one that nobody waits for. */
+struct job *carry_job(struct carry *carry)
+{
+	struct job *job = memory_new(sizeof(*job));
+
+	job->carry = carry;
+	job->path = memory_string("");
+	job->path2 = memory_string("");
+	return job;
+}
+
+/* Tells. */
+void carry_tell(struct carry *carry, enum file_op op, uint64_t handle, const char *path)
+{
+	struct file_request request = { .op = op, .handle = handle };
+
+	carry_ask(carry_job(carry), &request, path, "", NULL, carry_take);
+}
+
+/* ---- What is open -------------------------------------------------------------- */
+
+/* Makes one. */
+struct opened *carry_opened(struct carry *carry, uint32_t flags)
+{
+	if (carry->opened_count >= CARRY_OPEN_MAX)
+		return NULL;
+	struct opened *opened = memory_new(sizeof(*opened));
+	opened->carry = carry;
+	opened->number = CARRY_OWN + ++carry->last_number;
+	opened->flags = flags;
+	opened->fd = -1;
+	TAILQ_INIT(&opened->waiting);
+	LIST_INSERT_HEAD(&carry->opened, opened, link);
+	carry->opened_count++;
+	return opened;
+}
+
+/* Finds one. */
+static struct opened *find_opened(struct carry *carry, uint64_t number)
+{
+	struct opened *opened;
+
+	LIST_FOREACH(opened, &carry->opened, link)
+		if (opened->number == number)
+			return opened;
+	return NULL;
+}
+
+/* Closes one. */
+void carry_close(struct opened *opened)
+{
+	LIST_REMOVE(opened, link);
+	opened->carry->opened_count--;
+	opened->closed = true;
+	if (!opened->content)
+		pull_stop(opened);
+	opened_free(opened);
+}
+
+/* shellfiles has opened a file. */
+static void open_answered(struct job *job, const struct file_reply *reply, const void *bytes, size_t size)
+{
+	if (reply->error || !reply->handle) {
+		carry_take(job, reply, bytes, size);
+		return;
+	}
+	if (!job->done) {
+		carry_tell(job->carry, FILE_CLOSE, reply->handle, "");
+		carry_end(job, 0);
+		return;
+	}
+	if (content_open(job, reply))
+		return;
+	if (pull_open(job, reply))
+		return;
+	carry_take(job, reply, bytes, size);
+}
+
+/* Opens. What is to be emptied is emptied here, and in the machine when there is new content. */
+static void take_open(struct job *job)
+{
+	struct file_request request = job->request;
+
+	if (*job->carry->push && (request.flags & O_ACCMODE) != O_RDONLY)
+		request.flags &= ~(uint32_t)O_TRUNC;
+	if (*job->carry->pull && request.length > job->carry->small)
+		request.length = (uint32_t)job->carry->small;
+	carry_ask(job, &request, job->path, "", NULL, open_answered);
+}
+
+/* ---- Requests ------------------------------------------------------------------ */
+
+/* What is done with a request about an open file of ours. */
+static void take_handle(struct job *job)
+{
+	static void (*const contents[FILE_OPS])(struct job *job) = {
+		[FILE_GETATTR] = content_getattr, [FILE_SETATTR] = content_setattr,
+		[FILE_READ] = content_read, [FILE_WRITE] = content_write, [FILE_FSYNC] = content_sync,
+		[FILE_CLOSE] = content_close,
+	};
+	struct opened *opened = find_opened(job->carry, job->request.handle);
+
+	if (!opened) {
+		carry_end(job, -EBADF);
+		return;
+	}
+	job->opened = opened;
+	opened->jobs++;
+	uint32_t op = job->request.op;
+	if (opened->content) {
+		contents[op] ? contents[op](job) : carry_end(job, -EOPNOTSUPP);
+	} else if (op == FILE_READ) {
+		pull_read(job);
+	} else if (op == FILE_CLOSE) {
+		pull_close(job);
+	} else {
+		struct file_request request = job->request;
+
+		request.handle = opened->below;
+		carry_ask(job, &request, job->path, job->path2, job->bytes, carry_take);
+	}
+}
+
+/* A copy: from and to what shellfiles has open. */
+static void take_copy(struct job *job)
+{
+	struct opened *from = find_opened(job->carry, job->request.handle);
+	struct opened *to = find_opened(job->carry, job->request.handle2);
+	struct file_request request = job->request;
+
+	if (to || (from && from->content)) {
+		carry_end(job, -EOPNOTSUPP);
+		return;
+	}
+	if (from)
+		request.handle = from->below;
+	carry_ask(job, &request, "", "", NULL, carry_take);
+}
+
+/* What is to be done with a request; NULL: nothing but what shellfiles does. */
+static void (*rule_of(struct carry *carry, const struct file_call *call))(struct job *job)
+{
+	const struct file_request *request = call->request;
+	bool names = request->op == FILE_UNLINK || request->op == FILE_RENAME || request->op == FILE_LINK;
+
+	if (request->op == FILE_OPEN)
+		return take_open;
+	if (LIST_EMPTY(&carry->opened))
+		return NULL;
+	if (request->op == FILE_COPY)
+		return request->handle >= CARRY_OWN || request->handle2 >= CARRY_OWN ? take_copy : NULL;
+	if (request->handle >= CARRY_OWN)
+		return take_handle;
+	if (names)
+		return content_names;
+	if (request->handle || !content_find(carry, call->path))
+		return NULL;
+	return request->op == FILE_GETATTR ? content_getattr : request->op == FILE_SETATTR ? content_setattr : NULL;
+}
+
+/* Takes a request. */
+void carry_add(struct carry *carry, uint64_t key, const struct file_call *call,
+	transport_file_done *done, void *data)
+{
+	const struct file_request *request = call->request;
+	void (*rule)(struct job *job) = rule_of(carry, call);
+	struct file_reply written = { 0 };
+
+	if (!rule && !(request->op == FILE_FSYNC && request->flags & FILES_FLUSH)) {
+		shellfiles_add(carry->below, key, call, done, data);
+		return;
+	}
+	struct job *job = carry_job(carry);
+	job->key = key;
+	job->done = done;
+	job->data = data;
+	job->request = *request;
+	free(job->path);
+	free(job->path2);
+	job->path = memory_string(call->path);
+	job->path2 = memory_string(call->path2);
+	if (request->data_size)
+		job->bytes = memcpy(memory_grow(NULL, request->data_size), call->data, request->data_size);
+	job->reply = written;
+	if (rule)
+		rule(job);
+	else
+		carry_end(job, 0);
+}
+
+/* Cancels in one queue. */
+static bool cancel(struct job_queue *queue, uint64_t key)
+{
+	struct job *job;
+
+	TAILQ_FOREACH(job, queue, link) {
+		if (job->key != key || !job->done)
+			continue;
+		job->done = NULL;
+		return true;
+	}
+	return false;
+}
+
+/* Cancels. What was begun goes on. */
+void carry_cancel(struct carry *carry, uint64_t key)
+{
+	struct content *content;
+	struct opened *opened;
+
+	if (cancel(&carry->asking, key) || cancel(&carry->ended, key))
+		return;
+	LIST_FOREACH(content, &carry->contents, link)
+		if (cancel(&content->waiting, key))
+			return;
+	LIST_FOREACH(opened, &carry->opened, link)
+		if (cancel(&opened->waiting, key))
+			return;
+	shellfiles_cancel(carry->below, key);
+}
+
+/* ---- All of it ------------------------------------------------------------------ */
+
+/* Makes it. */
+struct carry *carry_new(struct uv_loop_s *loop, const struct poolfs_values *values,
+	struct transport *agent, struct shellfiles *below, carry_log *log, void *data)
+{
+	struct carry *carry = memory_new(sizeof(*carry));
+	uint64_t token = 0;
+
+	carry->loop = loop;
+	carry->values = values;
+	carry->push = poolfs_words(values, "push");
+	carry->pull = poolfs_words(values, "pull");
+	carry->small = (uint64_t)poolfs_number(values, "carry_from");
+	carry->agent = agent;
+	carry->below = below;
+	carry->log = log;
+	carry->data = data;
+	TAILQ_INIT(&carry->asking);
+	TAILQ_INIT(&carry->ended);
+	LIST_INIT(&carry->contents);
+	LIST_INIT(&carry->opened);
+	LIST_INIT(&carry->carriers);
+	uv_idle_init(loop, &carry->idle);
+	carry->idle.data = carry;
+	/* Without random bytes the names are those of this process. */
+	if (getrandom(&token, sizeof(token), 0) != sizeof(token))
+		token = (uint64_t)getpid();
+	snprintf(carry->token, sizeof(carry->token), "%016llx", (unsigned long long)token);
+	return carry;
+}
+
+/* Ends the jobs of a queue. */
+static void end_all(struct job_queue *queue, int error)
+{
+	struct job *job;
+
+	while ((job = TAILQ_FIRST(queue)))
+		carry_end(job, error);
+}
+
+/* Forgets what is open; the jobs that wait for it end. */
+static void forget_all(struct carry *carry, int error)
+{
+	struct content *content;
+	struct opened *opened;
+	LIST_FOREACH(content, &carry->contents, link) {
+		if (content->bringing)
+			carry_end(content->bringing, error);
+		end_all(&content->waiting, error);
+	}
+	LIST_FOREACH(opened, &carry->opened, link)
+		end_all(&opened->waiting, error);
+	while ((opened = LIST_FIRST(&carry->opened)))
+		carry_close(opened);
+	while ((content = LIST_FIRST(&carry->contents)))
+		content_free(content);
+}
+
+/* Loses all. */
+void carry_lose(struct carry *carry, int error)
+{
+	struct job *job;
+
+	carry->lost = true;
+	carrier_stop_all(&carry->carriers);
+	shellfiles_lose(carry->below, error);
+	forget_all(carry, error);
+	while (!carry->freed && (job = TAILQ_FIRST(&carry->ended))) {
+		if (!job->reply.error)
+			job->reply.error = error;
+		answer(job);
+	}
+	carry->lost = false;
+}
+
+/* libuv is done with the handle. */
+static void handle_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+/* Frees the jobs of a queue. */
+static void free_all(struct job_queue *queue)
+{
+	struct job *job;
+
+	while ((job = TAILQ_FIRST(queue)))
+		job_free(job);
+}
+
+/* Frees. */
+void carry_free(struct carry *carry)
+{
+	struct content *content;
+	struct opened *opened;
+
+	if (!carry || carry->freed)
+		return;
+	carry->freed = true;
+	LIST_FOREACH(content, &carry->contents, link) {
+		free_all(&content->waiting);
+		if (content->bringing)
+			job_free(content->bringing);
+	}
+	free_all(&carry->asking);
+	free_all(&carry->ended);
+	LIST_FOREACH(opened, &carry->opened, link)
+		free_all(&opened->waiting);
+	carrier_free_all(&carry->carriers);
+	while ((opened = LIST_FIRST(&carry->opened))) {
+		opened->pull = NULL;
+		carry_close(opened);
+	}
+	while ((content = LIST_FIRST(&carry->contents)))
+		content_free(content);
+	uv_close((uv_handle_t *)&carry->idle, handle_closed);
+}
