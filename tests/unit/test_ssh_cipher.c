@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <dlfcn.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/provider.h>
 #include <openssl/rand.h>
 
@@ -180,12 +181,33 @@ static void test_other(void **state)
 	}
 }
 
+/* A MAC as libssh2 makes it: test case 2 of RFC 4231. The implementation was looked for before. */
+static void test_mac(void **state)
+{
+	static const unsigned char expected_mac[] = { 0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e,
+		0x6a, 0x04, 0x24, 0x26, 0x08, 0x95, 0x75, 0xc7, 0x5a, 0x00, 0x3f, 0x08, 0x9d, 0x27, 0x39,
+		0x83, 0x9d, 0xec, 0x58, 0xb9, 0x64, 0xec, 0x38, 0x43 };
+	static const char text[] = "what do ya want for nothing?";
+	unsigned char mac[EVP_MAX_MD_SIZE];
+	unsigned size = 0;
+
+	assert_ptr_not_equal(EVP_MD_get0_provider(EVP_sha256()), NULL);
+	assert_ptr_equal(EVP_sha256(), EVP_sha256());
+	assert_non_null(HMAC(EVP_sha256(), "Jefe", 4, (const unsigned char *)text, sizeof(text) - 1, mac, &size));
+	assert_int_equal(size, sizeof(expected_mac));
+	assert_memory_equal(mac, expected_mac, size);
+}
+
 /* Calls of libssh2 come here first. */
 static void test_preferred(void **state)
 {
-	assert_ptr_not_equal(dlsym(RTLD_DEFAULT, "EVP_Cipher"), NULL);
-	assert_ptr_not_equal(dlsym(RTLD_NEXT, "EVP_Cipher"), NULL);
-	assert_ptr_not_equal(dlsym(RTLD_DEFAULT, "EVP_Cipher"), dlsym(RTLD_NEXT, "EVP_Cipher"));
+	static const char *const names[] = { "EVP_Cipher", "EVP_sha256" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		assert_ptr_not_equal(dlsym(RTLD_DEFAULT, names[i]), NULL);
+		assert_ptr_not_equal(dlsym(RTLD_NEXT, names[i]), NULL);
+		assert_ptr_not_equal(dlsym(RTLD_DEFAULT, names[i]), dlsym(RTLD_NEXT, names[i]));
+	}
 }
 
 static int set_up(void **state)
@@ -202,6 +224,7 @@ int main(void)
 		cmocka_unit_test(test_again),
 		cmocka_unit_test(test_turns),
 		cmocka_unit_test(test_other),
+		cmocka_unit_test(test_mac),
 		cmocka_unit_test(test_preferred),
 	};
 
