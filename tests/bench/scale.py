@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """
 Many instances in one mount: how long mkdir takes while the others boot, what ls -l and status take, and
-what an instance costs in memory. Every time stands beside that of a peer, measured in the same run in
-turns with it, so that a busy machine slows both: for mkdir, a fork(2) and exec(2) of /bin/true, and what an
-instance has on the disk: a directory, a file and a socket. A disk where much was removed a moment ago may
+what an instance costs in memory and descriptors. Every time stands beside that of a peer, measured in the same run
+in turns with it, so that a busy machine slows both: for mkdir, a fork(2) and exec(2) of /bin/true, what an
+instance has on the disk, a directory, a file and a socket, and the way to the daemon and back, a read of `version`. A disk where much was removed a moment ago may
 be slow with these (ext4 does not use an inode again for some seconds, and looks for others).
 
 usage: scale.py BUILD [--type null|container|exec] [--count N] [--work DIRECTORY]
@@ -45,6 +45,18 @@ def cpu(pid):
 def private(pid):
     """KiB of memory that are a process' own."""
     return sum(int(size) for size in re.findall(r"^Private_\w+: +(\d+)", text(f"/proc/{pid}/smaps_rollup"), re.M))
+
+
+def family(pid):
+    """The processes below one."""
+    children = {}
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            children.setdefault(int(text(path).rpartition(")")[2].split()[1]), []).append(int(path.parent.name))
+    found = [pid]
+    for parent in found:
+        found += children.get(parent, [])
+    return found[1:]
 
 
 def spawn():
@@ -103,7 +115,7 @@ class Bench:
 
     def make(self):
         """mkdir of all, in turns with the peer."""
-        mkdirs, spawns, disk, peers = [], [], [], []
+        mkdirs, spawns, disk, ways, peers = [], [], [], [], []
         plain = self.base / "plain"
         plain.mkdir()
         before, begin = cpu(self.daemon.pid), time.perf_counter()
@@ -111,6 +123,7 @@ class Bench:
             mkdirs.append(took(lambda name=name: os.mkdir(self.pool / name)))
             spawns.append(took(lambda: peers.append(spawn())))
             disk.append(took(lambda name=name: write_plain(plain / name)))
+            ways.append(took(lambda: text(self.mnt / "version")))
         used = cpu(self.daemon.pid) - before
         for pid in peers:
             os.waitpid(pid, 0)
@@ -118,6 +131,8 @@ class Bench:
         print(f"mkdir          {quartiles(mkdirs)}; ratio {statistics.median(mkdirs) / peer:.2f} to the sum of")
         print(f"fork and exec  {quartiles(spawns)}, and of")
         print(f"the same files {quartiles(disk)}")
+        print(f"read version   {quartiles(ways)}; ratio of mkdir to it "
+              f"{statistics.median(mkdirs) / statistics.median(ways):.2f}")
         print(f"               {used / self.count:.2f} ms of the daemon's processor time for each")
         for name in self.names():
             text(self.pool / name / "ready")
@@ -146,6 +161,9 @@ class Bench:
         print(f"daemon         {(private(self.daemon.pid) - before) / self.count:7.1f} KiB for each")
         print(f"shim           {statistics.median(shims):7.0f} KiB private (median), {max(shims)} at most; "
               f"cat(1): {peer}")
+        files, processes = len(os.listdir(f"/proc/{self.daemon.pid}/fd")), len(family(self.daemon.pid))
+        print(f"for each       {files / self.count:7.1f} descriptors of the daemon, "
+              f"{processes / self.count:.1f} processes")
 
     def remove(self):
         begin = time.perf_counter()
