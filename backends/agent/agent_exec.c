@@ -8,10 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "backends/base/memory.h"
 #include "backends/base/signals.h"
+
+/* What a program can count on that asks select(2) (FD_SETSIZE), or closes all that it could have open. */
+#define DESCRIPTORS 1024
 
 /* Sets variables from lines. */
 static void set_lines(const char *lines, size_t size)
@@ -61,10 +65,22 @@ static void set_environment(const struct agent *agent)
 		setenv("TERM", "xterm", 1);
 }
 
+/* poolfs has raised the limit for itself. */
+static void lower_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > DESCRIPTORS) {
+		limit.rlim_cur = DESCRIPTORS;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 /* Becomes a program, in the environment as it is and more. The statuses are the shell's. */
 static int become(const char *const *words, const char *more, size_t size)
 {
 	set_lines(more, size);
+	lower_limit();
 	signals_reset();
 	execvp(words[0], (char *const *)words);
 	int error = errno;

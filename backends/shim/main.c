@@ -95,15 +95,18 @@ static int check_sockets(void)
 		       0 : complain("descriptor 4", "not a connection");
 }
 
-/* Signals and limits. A core file would hold secrets. */
+/* Signals and limits. A core file would hold secrets; programs of the machine may have one, if they want. */
 static void set_limits(void)
 {
-	struct rlimit core = { 0, 0 }, files;
+	struct rlimit core, files;
 
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
-	setrlimit(RLIMIT_CORE, &core);
+	if (getrlimit(RLIMIT_CORE, &core) == 0) {
+		core.rlim_cur = 0;
+		setrlimit(RLIMIT_CORE, &core);
+	}
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < DESCRIPTORS) {
 		files.rlim_cur = files.rlim_max < DESCRIPTORS ? files.rlim_max : DESCRIPTORS;
 		setrlimit(RLIMIT_NOFILE, &files);

@@ -5,6 +5,7 @@ import glob
 import os
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -32,6 +33,17 @@ class Machine(OneContainer):
                          "a\na\n0\n/root\n/root\n")
         self.assertEqual(self.says("ls -A /root /home /srv /mnt /tmp"),
                          "/home:\n\n/mnt:\n\n/root:\n\n/srv:\n\n/tmp:\n")
+
+    def test_limits(self):
+        """What poolfs needs for itself is not its commands' and its console's."""
+        def hard(limit):
+            most = resource.getrlimit(limit)[1]
+            return "unlimited" if most == resource.RLIM_INFINITY else str(most)
+
+        told = self.says("grep -E '^Max (open|core) file' /proc/self/limits")
+        files = hard(resource.RLIMIT_NOFILE)
+        self.assertRegex(told, rf"open files +{'1024' if len(files) > 3 else files} +{files} ")
+        self.assertRegex(told, rf"core file size +0 +{hard(resource.RLIMIT_CORE)} ")
 
     def test_only_its_own_processes(self):
         mine = self.says("cat /proc/[0-9]*/comm").split()
