@@ -17,8 +17,6 @@
 #include "backends/base/memory.h"
 #include "backends/base/text.h"
 
-extern char **environ;
-
 /* Milliseconds of a clock that only goes forward. */
 static int64_t now(void)
 {

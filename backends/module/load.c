@@ -35,8 +35,9 @@ static int trust_one(const char *path, struct poolfs_err *err)
 	return 0;
 }
 
-/* Looks at the file, and at each directory up to the root. */
-int module_trust(const char *file, struct poolfs_err *err)
+/* Whether nobody but root and this user can change the file: neither itself, nor a directory that leads
+ * to it. 0, or a negative errno. */
+static int trust(const char *file, struct poolfs_err *err)
 {
 	char path[PATH_MAX];
 	struct stat info;
@@ -118,7 +119,7 @@ static int open_object(const char *file, struct module *module, struct poolfs_er
 int module_load(const char *file, struct module **out, struct poolfs_err *err)
 {
 	struct module *module = memory_new(sizeof(*module));
-	int result = module_trust(file, err);
+	int result = trust(file, err);
 
 	if (result == 0)
 		result = open_object(file, module, err);

@@ -24,10 +24,6 @@ struct module {
  */
 int module_load(const char *file, struct module **module, struct poolfs_err *err);
 
-/* Whether nobody but root and this user can change the file: neither itself, nor a directory that
- * leads to it. 0, or a negative errno. */
-int module_trust(const char *file, struct poolfs_err *err);
-
 /* Whether the tables are right: names, keys, features and the functions that these need. */
 int module_check(const struct module *module, struct poolfs_err *err);
 
