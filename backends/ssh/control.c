@@ -40,8 +40,9 @@ static const char login[] =
  * No process gets a signal twice: some programs take the second INT for more than the first.
  */
 static const char functions[] =
-	/* PID: its state in s, its group in g */
+	/* PID: its state in s, its group in g. The state is that of its first thread: with others, it lives */
 	"poolfs_stat() { s= g=; if read -r g <\"/proc/$1/stat\"; then set -- ${g##*) }; s=$1 g=$3; "
+	"[ \"${18:-1}\" -lt 2 ] || s=; "
 	"elif [ ! -e /proc/self/stat ]; then g=$(ps -o pgid= -p $1) && g=$((g)); fi; }\n"
 	/* PID: its descendants */
 	"poolfs_below() { for c in $(cat /proc/$1/task/*/children); do echo $c; poolfs_below $c; "

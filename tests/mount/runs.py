@@ -3,6 +3,7 @@
 What the tests of runs share: one instance for all tests of a class, runs with names of their own,
 and a look at which processes of a run are there, by a number that only they have as an argument.
 """
+import contextlib
 import errno
 import itertools
 import os
@@ -21,14 +22,15 @@ def token():
 
 
 def local_processes(argument):
-    """The pids of this machine's processes that have an argument in their command line."""
+    """The pids of this machine's processes that have an argument in their command line. A process whose
+    first thread has ended shows it in the others only."""
     found = []
-    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if argument.encode() in path.read_bytes() and int(path.parts[2]) != os.getpid():
-                found.append(int(path.parts[2]))
-        except OSError:
-            pass
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if int(process.name) != os.getpid() and any(
+                    argument.encode() in (thread / "cmdline").read_bytes()
+                    for thread in (process / "task").iterdir()):
+                found.append(int(process.name))
     return found
 
 

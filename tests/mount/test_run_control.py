@@ -157,8 +157,15 @@ class Endings:
                                  (128 + number, "signaled"))
 
 
+# By its state such a process has ended, and it has not.
+HEADLESS = ("setsid python3 -c 'import ctypes, time, _thread; _thread.start_new_thread(time.sleep, (1000,)); "
+            "ctypes.CDLL(None).pthread_exit(None)' T & wait")
+
+
 class OnServer(Endings, runs.HostRuns):
     """An OpenSSH server and this machine's shell."""
+
+    endless = {**ENDLESS, "its first thread has ended": HEADLESS}
 
     def test_before_start(self):
         for verb, expected in (("signal USR1", None), ("stop", "stopped")):
