@@ -43,6 +43,9 @@ struct transport_command {
 	const char *cwd;		/* absolute, or relative to the directory of files/; NULL or "": that */
 	unsigned columns, rows;		/* of a terminal; 0: none */
 	bool input;			/* standard input stays open until run_eof; else it is at its end */
+	/* What standard input has before that; without a terminal, and only for "agent". */
+	const char *first;
+	size_t first_size;
 };
 
 struct transport_run_events {

@@ -213,7 +213,8 @@ void task_close(struct transport_run *run)
 /* Keeps what there is room for. */
 size_t tasks_input(struct transport_run *run, const void *bytes, size_t size)
 {
-	size_t room = RUN_INPUT_KEPT - (run->input.size - run->fed);
+	size_t waiting = run->input.size - run->fed;
+	size_t room = waiting < RUN_INPUT_KEPT ? RUN_INPUT_KEPT - waiting : 0;
 
 	if (!run->wants_input || run->eof)
 		return 0;

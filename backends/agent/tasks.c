@@ -74,7 +74,10 @@ struct transport_run *tasks_add(struct tasks *tasks, const struct transport_comm
 		run->columns = command->columns;
 		run->rows = command->rows;
 	}
-	run->wants_input = command->input;
+	run->wants_input = command->input || command->first_size;
+	run->eof = !command->input;
+	if (command->first_size)
+		text_append(&run->input, command->first, command->first_size);
 	TAILQ_INSERT_TAIL(&tasks->queued, run, link);
 	tasks->wake(tasks->data);
 	return run;

@@ -7,7 +7,9 @@
  *
  * A command's text is preceded, on its first line, by `cd` and `export` with ";" behind: not by
  * variables of the program, which would let who may run commands in the machine change what the
- * program does on the host.
+ * program does on the host. What is then too long for an argument goes over standard input: dd takes
+ * exactly its part of that, byte by byte, and leaves the rest to the command. "." keeps "$(...)" from
+ * removing newlines at the end.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -54,6 +56,13 @@ static void make_script(const struct transport *transport, const struct transpor
 	text_append(script, command->text, command->size);
 }
 
+/* What the shell gets instead: it reads the script. */
+static char *make_loader(const struct text *script)
+{
+	return memory_format("poolfs=$(dd ibs=1 obs=65536 count=%zu 2>/dev/null && echo .) || exit 255; "
+		"eval \"unset poolfs; ${poolfs%%.}\"", script->size);
+}
+
 /* .run */
 static struct transport_run *programs_run(struct transport *transport,
 	const struct transport_command *command, const struct transport_run_events *events, void *data)
@@ -65,16 +74,21 @@ static struct transport_run *programs_run(struct transport *transport,
 	make_script(transport, command, &script);
 	for (const char *const *word = poolfs_words(transport->values, "run"); *word; word++)
 		text_append(&text, *word, strlen(*word) + 1);
-	text_append(&text, script.data, script.size + 1);
+	bool longer = script.size > PROTOCOL_COMMAND_MAX;
+	char *argument = longer ? make_loader(&script) : memory_string(script.data);
+	text_append(&text, argument, strlen(argument) + 1);
+	free(argument);
+	run.first = script.data;
+	run.first_size = longer ? script.size : 0;
 	text_printf(&environment, "POOLFS_PROGRAM=run\n%s", command->columns ? "TERM=xterm\n" : "");
 	run.text = text.data;
 	run.size = text.size;
 	run.environment = environment.data;
 	run.environment_size = environment.size;
 	run.cwd = NULL;
-	if (script.size > PROTOCOL_COMMAND_MAX)
+	if (longer && command->columns)
 		transport->events->log(transport->data, "a command is longer, with its environment and "
-			"directory, than one argument of a program may be: it is not run");
+			"directory, than one argument of a program may be, and has a terminal: it is not run");
 	else
 		handle = agent_transport.run(transport->agent, &run, events, data);
 	text_done(&script);
@@ -166,7 +180,7 @@ static void probe(struct transport *transport)
 	uv_timer_start(&transport->timer, probe_late, LIMITS_PROBE_MS, 0);
 	transport->probe = programs_run(transport, &command, &probe_events, transport);
 	if (!transport->probe)
-		not_up(transport, "the key files is longer than an argument may be");
+		not_up(transport, "the first command, true, could not be begun");
 }
 
 /* Ends the requests. */

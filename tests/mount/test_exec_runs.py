@@ -68,10 +68,25 @@ class Runs(runs.RunTools, ExecTest):
 
     def test_longest_text(self):
         longest = "echo " + "x" * (131071 - 5)
-        free = len(f"cd './here' || exit 255; ")
-        self.assertEqual(self.result(longest[:-free])[0], b"x" * (131071 - 5 - free) + b"\n")
-        self.assertEqual(self.result(longest)[2:], (255, "lost"))
-        self.assertIn("is longer", text(self.instance / "log"))
+        for free in (len("cd './here' || exit 255; "), len("cd './here' || exit 255; ") - 1, 0):
+            self.assertEqual(self.result(longest[:131071 - free])[0], b"x" * (131071 - 5 - free) + b"\n")
+
+    def test_longer_with_environment_and_directory(self):
+        body = "cat <<'X'\n" + "it's $HOME \\ `no`\n" * 6800 + "X\n"
+        expected = body[len("cat <<'X'\n"):-len("X\n")].encode()
+        script = body + "pwd; echo \"$WORD\" \"${#LONG}\" ${poolfs-none}; wc -c; exit 7\n\n"
+        settings = {"cwd": "there", "environment": f"WORD=it's $HOME\nLONG={'y' * 60000}\n"}
+        self.assertLess(len(script), 131072)
+        tail = f"{self.home}/here/there\nit's $HOME 60000 none\n".encode()
+        self.assertEqual(self.result(script, **settings), (expected + tail + b"0\n", b"", 7, "exited"))
+        run = self.start(script, **settings)
+        with open(run / "stdin", "wb", buffering=0) as stdin:
+            for _ in range(40):
+                stdin.write(bytes(25000))
+        self.assertEqual(read(run / "output"), expected + tail + b"1000000\n")
+        run = self.quiet(script, tty="80x24", **settings)
+        self.assertEqual(self.ended(run), (255, "lost"))
+        self.assertIn("and has a terminal: it is not run", text(self.instance / "log"))
 
     def processes_of(self, script, **settings):
         """Starts something that leaves its session; the run, and the word by which its processes are found."""
