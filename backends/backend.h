@@ -138,13 +138,25 @@ struct poolfs_target {
 #define POOLFS_FEATURE_COMMANDS 64u	/* `cmd`, `runs` and what goes with them: likewise */
 #define POOLFS_FEATURE_FILES 128u	/* `files`: likewise */
 
+#define POOLFS_VERB_OPTIONAL 1u	/* the argument may be left out: .verb gets NULL then */
+#define POOLFS_VERB_WORDS 2u	/* the argument is words, quoted as in a shell: poolfs_split takes it apart,
+				   without failing, as this was tried before the write to `ctl` was taken */
+
 /* A word that `ctl` takes for the backend. */
 struct poolfs_verb {
 	const char *name;	/* a letter, then letters, digits, "-", "_"; not stop, sysrq or nmi */
 	const char *argument;	/* the name of what has to follow it, as in "sysrq KEY"; NULL: nothing may */
 	const char *help;	/* one sentence */
-	uint64_t reserved[2];
+	uint64_t flags;		/* POOLFS_VERB_... */
+	uint64_t reserved[1];
 };
+
+/* Takes a text apart as a shell does ('..', "..", \ quote; nothing is expanded). *words is an array ended by
+ * NULL, for poolfs_split_free. -EINVAL with err: a quote is not closed, or there is a newline outside of
+ * quotes. Any thread. */
+int poolfs_split(const char *text, char ***words, struct poolfs_err *err);
+/* NULL is allowed. */
+void poolfs_split_free(char **words);
 
 struct poolfs_kind {
 	uint32_t abi;			/* POOLFS_ABI */
@@ -290,7 +302,7 @@ struct poolfs_backend {
 	void (*reset)(void *state, struct poolfs_op *op);
 	/*
 	 * Does what a verb of `ctl` says; after start was done, at most one at a time. argument is NULL
-	 * where the verb has none. verb and argument are valid in this call only. The core cancels it
+	 * where the verb has none, or it was left out. verb and argument are valid in this call only. The core cancels it
 	 * when it takes too long, and before stop, which may be called while it is not done yet: it is
 	 * done before stop is. The reason of a failure goes to `log`.
 	 */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "backends/base/memory.h"
+#include "backends/base/text.h"
 #include "backends/kinds.h"
 #include "backends/ssh/keys.h"
 
@@ -28,6 +29,8 @@ static const struct {
 	{ "none" },
 };
 #define TRANSPORTS (sizeof(transports) / sizeof(*transports))
+
+#define VERB_FLAGS (POOLFS_VERB_OPTIONAL | POOLFS_VERB_WORDS)
 
 /* Verbs that the core has. */
 static const char *const taken[] = { "stop", "sysrq", "nmi", NULL };
@@ -154,6 +157,11 @@ static void add_verb(void *data, const struct poolfs_verb *verb)
 			"not stop, sysrq or nmi", verb->name);
 		return;
 	}
+	if (verb->flags & ~VERB_FLAGS || verb->reserved[0]) {
+		collection->result = poolfs_err_set(collection->err, -EINVAL,
+			"type: the verb %s: its flags are unknown here", verb->name);
+		return;
+	}
 	if (facts->verb_count == FACTS_VERBS_MAX) {
 		collection->result = poolfs_err_set(collection->err, -EINVAL,
 			"type: more than %u verbs of ctl", FACTS_VERBS_MAX);
@@ -161,7 +169,8 @@ static void add_verb(void *data, const struct poolfs_verb *verb)
 	}
 	facts->verbs = memory_grow(facts->verbs, (facts->verb_count + 1) * sizeof(*facts->verbs));
 	facts->verbs[facts->verb_count++] = (struct facts_verb){ memory_string(verb->name),
-		memory_string(verb->argument), memory_string(verb->help ? verb->help : "") };
+		memory_string(verb->argument), memory_string(verb->help ? verb->help : ""),
+		(unsigned)verb->flags };
 }
 
 /* The verbs that every pool has, then those that hang on values. */
@@ -214,6 +223,16 @@ void facts_done(struct facts *facts)
 	*facts = (struct facts){ 0 };
 }
 
+/* Shows one. */
+void facts_show_verb(const struct facts_verb *verb, struct text *out)
+{
+	bool optional = verb->flags & POOLFS_VERB_OPTIONAL;
+
+	text_printf(out, "%s", verb->name);
+	if (verb->argument)
+		text_printf(out, " %s%s%s", optional ? "[" : "", verb->argument, optional ? "]" : "");
+}
+
 /* Finds a verb. */
 const struct facts_verb *facts_verb(const struct facts *facts, const char *name, size_t length)
 {
@@ -233,8 +252,9 @@ json_t *facts_to_json(const struct facts *facts)
 		json_array_append_new(targets, json_pack("{s:s, s:s}", "name", facts->targets[i].name,
 			"machine", facts->targets[i].machine));
 	for (size_t i = 0; i < facts->verb_count; i++)
-		json_array_append_new(verbs, json_pack("{s:s, s:s*, s:s}", "name", facts->verbs[i].name,
-			"argument", facts->verbs[i].argument, "help", facts->verbs[i].help));
+		json_array_append_new(verbs, json_pack("{s:s, s:s*, s:s, s:i}", "name",
+			facts->verbs[i].name, "argument", facts->verbs[i].argument, "help",
+			facts->verbs[i].help, "flags", (int)facts->verbs[i].flags));
 	return json_pack("{s:s, s:I, s:o, s:o}", "transport", facts->transport, "features",
 		(json_int_t)facts->features, "targets", targets, "verbs", verbs);
 }
@@ -248,10 +268,12 @@ static int read_verbs(const json_t *list, struct facts *facts, struct poolfs_err
 
 	json_array_foreach(list, i, item) {
 		struct poolfs_verb verb = { 0 };
+		int flags;
 
-		if (json_unpack(item, "{s:s, s?s, s:s}", "name", &verb.name, "argument",
-				&verb.argument, "help", &verb.help) < 0)
+		if (json_unpack(item, "{s:s, s?s, s:s, s:i}", "name", &verb.name, "argument",
+				&verb.argument, "help", &verb.help, "flags", &flags) < 0)
 			return -EINVAL;
+		verb.flags = (unsigned)flags;
 		add_verb(&collection, &verb);
 	}
 	return collection.result;

@@ -10,6 +10,7 @@
 #include "backends/backend.h"
 
 struct json_t;
+struct text;
 
 /* More are a mistake: their names and help are kept for each pool. */
 #define FACTS_VERBS_MAX 64u
@@ -21,6 +22,7 @@ struct json_t;
 
 struct facts_verb {
 	char *name, *argument, *help;	/* argument: NULL: it takes none */
+	unsigned flags;			/* POOLFS_VERB_... */
 };
 
 /* Zero-initialised: a pool whose machines can do nothing. */
@@ -39,6 +41,8 @@ int facts_find(const struct poolfs_kind *kind, const struct poolfs_values *value
 	struct facts *facts, struct poolfs_err *err);
 void facts_done(struct facts *facts);
 
+/* Appends the verb and what may follow it, as users are told: "sysrq KEY", "say [WORD...]". */
+void facts_show_verb(const struct facts_verb *verb, struct text *out);
 /* The verb of that name, or NULL. */
 const struct facts_verb *facts_verb(const struct facts *facts, const char *name, size_t length);
 

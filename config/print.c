@@ -104,8 +104,10 @@ static void print_verbs(FILE *out, const struct poolfs_verb *verbs)
 		return;
 	fputs("\nVerbs of ctl:\n", out);
 	for (const struct poolfs_verb *verb = verbs; verb->name; verb++) {
-		fprintf(out, "  %s%s%s\n", verb->name, verb->argument ? " " : "",
-			verb->argument ? verb->argument : "");
+		bool optional = verb->flags & POOLFS_VERB_OPTIONAL;
+
+		fprintf(out, "  %s%s%s%s%s\n", verb->name, verb->argument ? " " : "", optional ? "[" : "",
+			verb->argument ? verb->argument : "", optional ? "]" : "");
 		if (verb->help)
 			print_wrapped(out, INDENT, 0, verb->help);
 	}

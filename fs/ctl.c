@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
 
@@ -95,10 +96,8 @@ void ctl_show(struct object *object, struct text *text)
 			text_printf(text, "%s%s%s\n", verbs[i].name, verbs[i].argument ? " " : "",
 				verbs[i].argument ? verbs[i].argument : "");
 	for (size_t i = 0; i < facts->verb_count; i++) {
-		const struct facts_verb *verb = &facts->verbs[i];
-
-		text_printf(text, "%s%s%s\n", verb->name, verb->argument ? " " : "",
-			verb->argument ? verb->argument : "");
+		facts_show_verb(&facts->verbs[i], text);
+		text_printf(text, "\n");
 	}
 }
 
@@ -118,15 +117,33 @@ static struct order read_order(const char *data, size_t size)
 	return order;
 }
 
+/* Whether that may follow a verb of the backend. */
+static bool is_argument(const struct facts_verb *verb, const struct order *order)
+{
+	char **words = NULL;
+
+	if (!order->argument)
+		return !verb->argument || verb->flags & POOLFS_VERB_OPTIONAL;
+	if (!verb->argument || order->argument_size > PROTOCOL_ARGUMENT_MAX ||
+		memchr(order->argument, '\0', order->argument_size))
+		return false;
+	if (!(verb->flags & POOLFS_VERB_WORDS))
+		return true;
+	char *text = memory_format("%.*s", (int)order->argument_size, order->argument);
+	int result = poolfs_split(text, &words, NULL);
+	free(text);
+	if (result == 0)
+		poolfs_split_free(words);
+	return result == 0;
+}
+
 /* A verb of the backend. */
 static int take_verb(struct instance *instance, const struct order *order)
 {
 	const struct facts_verb *verb =
 		facts_verb(facts_of(instance), order->verb, order->verb_size);
 
-	if (!verb || !verb->argument != !order->argument ||
-		order->argument_size > PROTOCOL_ARGUMENT_MAX ||
-		(order->argument && memchr(order->argument, '\0', order->argument_size)))
+	if (!verb || !is_argument(verb, order))
 		return -EINVAL;
 	if (!has_machine(instance) || instance->state == INSTANCE_BOOTING)
 		return -EHOSTDOWN;

@@ -293,6 +293,19 @@ static int told_remains(struct instance *instance, const void *payload, size_t s
 	return 0;
 }
 
+/* FRAME_VERB_DONE */
+static int told_verb(struct instance *instance, uint64_t id, const void *payload, size_t size)
+{
+	if (size > REASON_MAX)
+		return -EPROTO;
+	char *line = memory_format("%.*s", (int)size, (const char *)payload), *blank = strchr(line, ' ');
+	if (blank)
+		*blank = '\0';
+	event(instance, "verb", line, blank ? blank + 1 : "");
+	free(line);
+	return 0;
+}
+
 /* A frame of the shim: by its type, of at least the size that its struct has. */
 static int shim_frame(struct instance *instance, const struct frame_header *header,
 	const void *payload)
@@ -311,6 +324,7 @@ static int shim_frame(struct instance *instance, const struct frame_header *head
 		{ FRAME_CRASH, sizeof(struct frame_crash), crash_told },
 		{ FRAME_FILE_REPLY, sizeof(struct file_reply), told_file },
 		{ FRAME_FORWARD_STATE, sizeof(struct frame_forward_state), told_forward },
+		{ FRAME_VERB_DONE, 1, told_verb },
 	};
 
 	if (header->type == FRAME_REMAINS)

@@ -255,7 +255,7 @@ static const char *quoted(const char *in, struct text *word)
 /* Reads one word; returns what follows it, NULL where a quote is not closed. */
 static const char *next_word(const char *in, struct text *word)
 {
-	while (in && *in && !strchr(" \t", *in)) {
+	while (in && *in && !strchr(" \t\n", *in)) {
 		if (*in == '\'' || *in == '"') {
 			in = quoted(in, word);
 			continue;
@@ -277,6 +277,10 @@ int notation_words(const char *text, char ***words, struct poolfs_err *err)
 	while (*in) {
 		struct text one = { 0 };
 
+		if (*in == '\n') {
+			notation_words_free(list);
+			return poolfs_err_set(err, -EINVAL, "there is a newline outside of quotes");
+		}
 		in = next_word(in, &one);
 		if (!in) {
 			text_done(&one);
@@ -294,10 +298,22 @@ int notation_words(const char *text, char ***words, struct poolfs_err *err)
 	return 0;
 }
 
+/* The same for backends. */
+int poolfs_split(const char *text, char ***words, struct poolfs_err *err)
+{
+	return notation_words(text, words, err);
+}
+
+/* Frees what it made. */
+void poolfs_split_free(char **words)
+{
+	notation_words_free(words);
+}
+
 /* Whether a word needs no quotes. */
 static bool is_plain(const char *word)
 {
-	return *word && strcspn(word, " \t'\"\\") == strlen(word);
+	return *word && strcspn(word, " \t\n'\"\\") == strlen(word);
 }
 
 /* Writes words. */

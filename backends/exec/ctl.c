@@ -3,8 +3,10 @@
 #include "backends/exec/parts.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "backends/base/memory.h"
 #include "backends/exec/programs.h"
 
 /* A verb's program ended. */
@@ -39,6 +41,30 @@ static const char *verb_key(const struct exec *exec, const char *verb)
 	return key;
 }
 
+/* Starts a program with further arguments. */
+static struct program *start(struct exec *exec, struct program_options *options, const char *argument)
+{
+	const char *const *own = poolfs_words(exec->values, options->name);
+	size_t count = 0, more = 0;
+	char **further = NULL;
+
+	if (argument && poolfs_split(argument, &further, NULL) < 0)
+		return NULL;
+	while (own[count])
+		count++;
+	while (further && further[more])
+		more++;
+	const char **words = memory_new((count + more + 1) * sizeof(*words));
+	memcpy(words, own, count * sizeof(*words));
+	if (more)
+		memcpy(words + count, further, more * sizeof(*words));
+	options->words = words;
+	struct program *program = programs_start(exec->programs, options);
+	free(words);
+	poolfs_split_free(further);
+	return program;
+}
+
 /* Starts a verb's program. */
 void ctl_start(void *state, const char *verb, const char *argument, struct poolfs_op *op)
 {
@@ -50,8 +76,11 @@ void ctl_start(void *state, const char *verb, const char *argument, struct poolf
 		poolfs_op_done(op, -EHOSTDOWN, "the machine has ended");
 		return;
 	}
-	options.words = poolfs_words(exec->values, options.name);
+	exec->acting = start(exec, &options, argument);
+	if (!exec->acting) {
+		poolfs_op_done(op, -EINVAL, "its arguments cannot be taken apart");
+		return;
+	}
 	exec->verb = op;
-	exec->acting = programs_start(exec->programs, &options);
 	poolfs_op_on_cancel(op, on_cancel_verb, exec);
 }

@@ -72,7 +72,8 @@ static const struct poolfs_key keys[] = {
 	{ .name = "ctl.VERB",
 	  .type = POOLFS_COMMAND,
 	  .flags = POOLFS_KEY_EXISTS | POOLFS_KEY_FAMILY,
-	  .help = "What the word VERB does when it is written to an instance's ctl." },
+	  .help = "What the word VERB does when it is written to an instance's ctl. Words behind it, quoted "
+		  "as in a shell, are further arguments." },
 	{ .name = "env.NAME",
 	  .type = POOLFS_STRING,
 	  .flags = POOLFS_KEY_FAMILY,
@@ -152,7 +153,8 @@ static void verbs_with(const struct poolfs_values *values,
 	const char *key;
 
 	for (size_t i = 0; (key = poolfs_member(values, "ctl.VERB", i)); i++)
-		add(data, &(struct poolfs_verb){ .name = key + strlen("ctl."), .help = "" });
+		add(data, &(struct poolfs_verb){ .name = key + strlen("ctl."), .argument = "ARGUMENT...",
+			.help = "", .flags = POOLFS_VERB_OPTIONAL | POOLFS_VERB_WORDS });
 }
 
 const struct poolfs_kind exec_kind = {

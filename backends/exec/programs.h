@@ -44,7 +44,7 @@ struct programs *programs_new(struct poolfs_machine *machine, int socket,
 /* Frees all without callbacks. NULL is allowed. */
 void programs_free(struct programs *programs);
 
-/* Starts one, after up; options are copied, but for their strings: the words too. */
+/* Starts one, after up; options are copied, but for their strings. The words are not needed afterwards. */
 struct program *programs_start(struct programs *programs, const struct program_options *options);
 /* As in its options. */
 const char *program_name(const struct program *program);

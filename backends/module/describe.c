@@ -69,8 +69,9 @@ static json_t *describe_verbs(const struct poolfs_kind *kind)
 	json_t *verbs = json_array();
 
 	for (const struct poolfs_verb *verb = kind->verbs; verb && verb->name; verb++)
-		json_array_append_new(verbs, json_pack("{s:o, s:o*, s:o*}", "name", text_of(verb->name),
-			"argument", text_of(verb->argument), "help", text_of(verb->help)));
+		json_array_append_new(verbs, json_pack("{s:o, s:o*, s:o*, s:i}", "name",
+			text_of(verb->name), "argument", text_of(verb->argument), "help",
+			text_of(verb->help), "flags", (int)verb->flags));
 	return verbs;
 }
 

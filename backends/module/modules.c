@@ -151,10 +151,12 @@ static int read_verbs(const json_t *list, struct known *known)
 	known->verbs = memory_new((json_array_size(list) + 1) * sizeof(*known->verbs));
 	json_array_foreach((json_t *)list, i, item) {
 		struct poolfs_verb *verb = &known->verbs[i];
+		int flags;
 
-		if (json_unpack(item, "{s:s, s?s, s?s}", "name", &verb->name, "argument",
-				&verb->argument, "help", &verb->help) < 0)
+		if (json_unpack(item, "{s:s, s?s, s?s, s:i}", "name", &verb->name, "argument",
+				&verb->argument, "help", &verb->help, "flags", &flags) < 0)
 			return -EPROTO;
+		verb->flags = (unsigned)flags;
 	}
 	known->kind.verbs = known->verbs;
 	return 0;

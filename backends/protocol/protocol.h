@@ -92,7 +92,8 @@ enum frame_type {
 	FRAME_FORWARD_END,	/* id: the forward. Ends it and its connections; no more about it. No
 				   payload */
 	FRAME_VERB,		/* struct frame_verb, the verb, its argument: the backend is to do it. What
-				   comes of it stands in the log and, with the key "verb", in STATUS */
+				   comes of it is told by VERB_DONE, and stands in the log and, with the key
+				   "verb", in STATUS */
 
 	/* shim to daemon */
 	FRAME_STATE = 64,	/* struct frame_state, then the reason as text (may be empty) */
@@ -110,6 +111,8 @@ enum frame_type {
 				   after FRAME_STOP is done. Before the shim ends */
 	FRAME_REMAINS,		/* the reason as text, at most PROTOCOL_REASON_MAX bytes: something of the
 				   machine may be left, for it did not end as it should */
+	FRAME_VERB_DONE,	/* what came of a FRAME_VERB: one line, "VERB done" or "VERB failed: REASON", at
+				   most PROTOCOL_REASON_MAX bytes */
 };
 
 #define PROTOCOL_CONSOLE_INPUT_MAX 65536u

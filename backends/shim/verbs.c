@@ -37,15 +37,15 @@ static void drop(struct shim *shim)
 	free(verb);
 }
 
-/* Says what came of the first one. */
-static void tell(struct shim *shim, int result, const char *text)
+/* Says what came of a verb. */
+static void tell(struct shim *shim, const char *name, int result, const char *text)
 {
-	const struct verb *verb = TAILQ_FIRST(&shim->verbs.queue);
 	const char *reason = result == 0 ? "done" : *text ? text : strerror(-result);
-	char *line = memory_format("%s %s%s", verb->name, result == 0 ? "" : "failed: ", reason);
+	char *line = memory_format("%s %s%s", name, result == 0 ? "" : "failed: ", reason);
 
 	journal_printf(shim, "%s", line);
 	status_set(shim, "verb", line);
+	daemon_send(shim, FRAME_VERB_DONE, 0, line, strlen(line), NULL, 0);
 	free(line);
 }
 
@@ -56,7 +56,7 @@ static void verbs_done(void *data, int result, const char *text)
 
 	uv_timer_stop(&shim->verbs.limit);
 	shim->verbs.op = NULL;
-	tell(shim, result, text);
+	tell(shim, TAILQ_FIRST(&shim->verbs.queue)->name, result, text);
 	drop(shim);
 	verbs_begin(shim);
 }
@@ -113,8 +113,10 @@ int verbs_add(struct shim *shim, uint64_t id, const void *payload, size_t size)
 		(frame->argument_size && !frame->has_argument))
 		return -EPROTO;
 	if (shim->verbs.count >= PROTOCOL_VERBS_MAX) {
-		journal_printf(shim, "%.*s is not done: too many verbs wait",
-			(int)frame->verb_size, text);
+		char *name = memory_format("%.*s", (int)frame->verb_size, text);
+
+		tell(shim, name, -EBUSY, "too many verbs wait");
+		free(name);
 		return 0;
 	}
 	struct verb *verb = memory_new(sizeof(*verb));
@@ -137,7 +139,7 @@ void verbs_end(struct shim *shim)
 	if (verbs->op) {
 		op_detach(verbs->op);
 		op_cancel(verbs->op);
-		tell(shim, -ECANCELED, "the machine ends");
+		tell(shim, TAILQ_FIRST(&verbs->queue)->name, -ECANCELED, "the machine ends");
 		drop(shim);
 	}
 	verbs->op = NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The verbs of `ctl` that the backend has: one after the other, each with a time limit. What comes of
- * one stands in the log, and in the line `verb` of the status. Loop's thread only.
+ * one stands in the log, and in the line `verb` of the status, and is told to the daemon. Loop's thread only.
  */
 #ifndef SHIM_VERBS_H
 #define SHIM_VERBS_H

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Machines of one's own programs: their life, what the programs get, and what becomes of their end."""
+import contextlib
 import os
 import re
 import signal
@@ -60,7 +61,7 @@ class Life(ExecTest):
         self.assertEqual(value(instance, "odd"), "line")
         self.assertEqual(value(instance, "no"), "newline")
         self.assertIn("create: Gr", text(instance / "log"))
-        self.assertEqual(text(instance / "ctl"), "stop\ngo\n")
+        self.assertEqual(text(instance / "ctl"), "stop\ngo [ARGUMENT...]\n")
         write(instance / "ctl", "go\n")
         wait_for(lambda: value(instance, "verb") == "go done", "end of the verb")
         self.assertEqual(text(home / "went"), "gone\n")
@@ -326,21 +327,38 @@ class Cancelled(ExecTest):
 class Verbs(ExecTest):
     """Words of ctl."""
 
-    pools = {"a": {"ctl__good": "echo $POOLFS_PROGRAM; echo fine >&2\n", "ctl__bad": "echo broken >&2; exit 2\n"}}
+    pools = {"a": {"ctl__good": "echo $POOLFS_PROGRAM; echo fine >&2\n", "ctl__bad": "echo broken >&2; exit 2\n",
+                   "ctl__arguments": "printf '%s|' \"$@\" >\"$POOLFS_DIRECTORY/arguments\"\n"}}
     refused = runs.RunTools.refused
 
     def test_verbs(self):
         instance = self.new("a")
-        self.assertEqual(text(instance / "ctl"), "stop\ngood\nbad\n")
+        self.assertEqual(text(instance / "ctl"), "stop\n" + "".join(
+            f"{name} [ARGUMENT...]\n" for name in ("good", "bad", "arguments")))
         write(instance / "ctl", "good")
         wait_for(lambda: value(instance, "verb") == "good done", "end of the verb")
         self.assertIn("ctl.good\n", text(instance / "log"))
         self.assertIn("fine\n", text(instance / "log"))
         write(instance / "ctl", "bad\n")
         wait_for(lambda: value(instance, "verb") == "bad failed: ctl.bad ended with status 2: broken", "failure")
-        for wrong in ("goo", "good x", "ctl.good", "good\nbad"):
+        for line in ("good done", "bad failed: ctl.bad ended with status 2: broken"):
+            self.assertTrue(any(found.endswith(f" a/a verb {line}") for found in events(self.mount, "verb")), line)
+        for wrong in ("goo", "goo x", "ctl.good", "good\nbad", "good 'x", "good x\nbad y", "stop x", "good a\0b",
+                      "good " + 4097 * "x"):
             self.assertEqual(self.refused(instance / "ctl", wrong), "EINVAL", wrong)
         self.assertEqual(text(instance / "state"), "ready\n")
+
+    def test_arguments(self):
+        instance = self.new("a", "b")
+        path = self.mount.directory_of("a", "b") / "exec/arguments"
+        for line, expected in (("arguments", "|"), ("arguments ", "|"), ("arguments one  two\n", "one|two|"),
+                               ("arguments 'it is' \"$HOME\" a\\ b '' -n", "it is|$HOME|a b||-n|"),
+                               ("arguments 'two\nlines' \"don't\"", "two\nlines|don't|"),
+                               ("arguments " + 4096 * "x", 4096 * "x" + "|")):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+            write(instance / "ctl", line)
+            wait_for(lambda: programs.read_later(path) == expected, line)
 
 
 class Console(ExecTest):

@@ -52,11 +52,16 @@ class NullTest(MountTest):
 
     def test_verbs_are_done(self):
         instance = self.new("empty")
-        self.assertEqual(text(instance / "ctl"), "say TEXT\noff\n")
+        self.assertEqual(text(instance / "ctl"), "say TEXT\neach [WORD...]\noff\n")
         write(instance / "ctl", "say one  two\n")
         wait_for(lambda: b"one  two\r\n" in read(instance / "console"), "text")
         wait_for(lambda: value(instance, "verb") == "say done", "outcome")
-        for wrong in ("say\n", "off now\n", "stop\n", "sa\n", "nmi\n", "\n", "say a\0b\n"):
+        write(instance / "ctl", "each 'one more' \"\" two\n")
+        wait_for(lambda: b"\r\none more\r\n\r\ntwo\r\n" in read(instance / "console"), "words")
+        write(instance / "ctl", "each")
+        wait_for(lambda: text(self.mount.path / "events").count("empty/a verb each done\n") == 2, "outcomes")
+        for wrong in ("say\n", "off now\n", "stop\n", "sa\n", "nmi\n", "\n", "say a\0b\n",
+                      "each 'x\n", "each x\neach y\n"):
             with self.assertRaises(OSError, msg=wrong) as raised:
                 write(instance / "ctl", wrong)
             self.assertEqual(raised.exception.errno, errno.EINVAL, wrong)
@@ -126,7 +131,7 @@ class SshTest(MountTest):
         instance = self.new("host")
         for name in ("cmd", "runs", "files", "forward", "expose", "console", "ctl"):
             self.assertIn(name, listing(instance))
-        self.assertEqual(text(instance / "ctl"), "stop\nsay TEXT\noff\n")
+        self.assertEqual(text(instance / "ctl"), "stop\nsay TEXT\neach [WORD...]\noff\n")
         write(instance / "files" / "hello", "some text\n")
         self.assertEqual(self.run_in(instance, "cat hello; exit 3"), (b"some text\n", 3))
 

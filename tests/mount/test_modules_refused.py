@@ -69,6 +69,10 @@ CHANGES = {
                          ("#include <stdlib.h>", '#include <poolfs/backend.h>\n'
                           'static const struct poolfs_verb go[] = { { .name = "stop" }, { 0 } };'),
                          (".stop = stone_stop", ".stop = stone_stop, .verb = (void *)stone_open")),
+    "a verb with unknown flags": (".tables =", ".verbs = go, .tables =", "the verb go: its flags are unknown here",
+                                  ("#include <stdlib.h>", '#include <poolfs/backend.h>\n'
+                                   'static const struct poolfs_verb go[] = { { .name = "go", .flags = 64 }, { 0 } };'),
+                                  (".stop = stone_stop", ".stop = stone_stop, .verb = (void *)stone_open")),
     "an unknown function": ("*state = machine;", "extern void nowhere(void); nowhere(); *state = machine;",
                             "it cannot be loaded: ", ("zzz", "zzz")),
     "a crash": ("#include <stdlib.h>", "#include <stdlib.h>\n"

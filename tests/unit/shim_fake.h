@@ -312,6 +312,8 @@ static int peer_frame(void *data, const struct frame_header *header, const void 
 		text_printf(&peer.log, " quiet %u %u", (unsigned)quiet->limit_ms, quiet->quiet);
 	} else if (header->type == FRAME_REMAINS) {
 		text_printf(&peer.log, " remains %.*s", (int)header->size, (const char *)payload);
+	} else if (header->type == FRAME_VERB_DONE) {
+		text_printf(&peer.log, " verb %.*s", (int)header->size, (const char *)payload);
 	} else if (header->type == FRAME_STATUS) {
 		text_printf(&peer.log, " status ");
 		text_append(&peer.log, payload, header->size);

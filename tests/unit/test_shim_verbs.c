@@ -25,10 +25,22 @@ static void finish(int result, const char *reason)
 	poolfs_op_done(op, result, "%s", reason);
 }
 
-/* Whether a status notice with this line came. */
+/* Whether a notice with this line came. */
 static bool was_told(const char *line)
 {
 	return peer.log.data && strstr(peer.log.data, line);
+}
+
+/* How often an outcome was told by a frame of its own. */
+static int outcomes(const char *line)
+{
+	char frame[160];
+	int count = 0;
+
+	snprintf(frame, sizeof(frame), "%d 0 verb %s\n", FRAME_VERB_DONE, line);
+	for (const char *at = peer.log.data; at && (at = strstr(at, frame)); at++)
+		count++;
+	return count;
 }
 
 static void verbs_come_one_after_the_other(void **state)
@@ -50,6 +62,9 @@ static void verbs_come_one_after_the_other(void **state)
 	finish(0, "");
 	AWAIT(was_told("verb thaw done"));
 	assert_non_null(strstr(spool_text("log", NULL), "snapshot failed: no room"));
+	AWAIT(outcomes("thaw done") == 1);
+	assert_int_equal(outcomes("freeze done"), 1);
+	assert_int_equal(outcomes("snapshot failed: no room"), 1);
 }
 
 static void too_many_are_refused(void **state)
@@ -57,7 +72,8 @@ static void too_many_are_refused(void **state)
 	instance_ready();
 	for (unsigned i = 0; i <= PROTOCOL_VERBS_MAX; i++)
 		send_verb(i < PROTOCOL_VERBS_MAX ? "first" : "last", NULL);
-	AWAIT(strstr(spool_text("log", NULL), "last is not done: too many verbs wait"));
+	AWAIT(strstr(spool_text("log", NULL), "last failed: too many verbs wait"));
+	AWAIT(outcomes("last failed: too many verbs wait") == 1);
 	assert_string_equal(fake.verbs, "first(-)");
 }
 

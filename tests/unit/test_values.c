@@ -212,6 +212,7 @@ static void words_are_quoted_as_in_a_shell(void **state)
 	expect_words("'' \"\"", "||");
 	expect_words("'\\n' \"\\n \\\" \\\\ \\$x\" \\n", "\\n|\\n \" \\ $x|n|");
 	expect_words("$HOME `x` *", "$HOME|`x`|*|");
+	expect_words("'a\nb' \"\n\" c\\\nd", "a\nb|\n|c\nd|");
 	expect_words("it\\'s", "it's|");
 
 	static const char *const bad[] = { "'a", "\"a", "a\"", "a\\", "\"a\\\"", "'it's'" };
@@ -224,6 +225,17 @@ static void words_are_quoted_as_in_a_shell(void **state)
 		assert_false(poolfs_has(values, "words"));
 		values_free(values);
 	}
+
+	struct poolfs_err err;
+	char **words;
+	assert_int_equal(poolfs_split("a 'b\nc'\nd", &words, &err), -EINVAL);
+	assert_string_equal(err.text, "there is a newline outside of quotes");
+	assert_int_equal(poolfs_split("\n", &words, &err), -EINVAL);
+	assert_int_equal(poolfs_split("a 'b c'", &words, &err), 0);
+	assert_string_equal(words[1], "b c");
+	assert_null(words[2]);
+	poolfs_split_free(words);
+	poolfs_split_free(NULL);
 }
 
 /* Sets the path and compares what became of it; NULL: it must be refused. */

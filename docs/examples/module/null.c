@@ -42,6 +42,8 @@ static const struct poolfs_key *const tables[] = { keys, poolfs_ssh_keys, NULL }
 
 static const struct poolfs_verb verbs[] = {
 	{ .name = "say", .argument = "TEXT", .help = "The console says TEXT." },
+	{ .name = "each", .argument = "WORD...", .help = "The console says each WORD on a line of its own.",
+	  .flags = POOLFS_VERB_OPTIONAL | POOLFS_VERB_WORDS },
 	{ .name = "off", .help = "The machine ends by itself." },
 	{ 0 }
 };
@@ -228,6 +230,20 @@ static int null_console_write(void *state, const void *data, size_t size)
 	return (int)size;
 }
 
+/* Says each word of a text. */
+static void say_each(struct null *null, const char *text)
+{
+	char **words = NULL;
+
+	if (!text || poolfs_split(text, &words, NULL) < 0)
+		return;
+	for (size_t i = 0; words[i]; i++) {
+		poolfs_machine_console(null->machine, words[i], strlen(words[i]));
+		poolfs_machine_console(null->machine, "\r\n", 2);
+	}
+	poolfs_split_free(words);
+}
+
 /* .verb */
 static void null_verb(void *state, const char *verb, const char *argument, struct poolfs_op *op)
 {
@@ -236,6 +252,8 @@ static void null_verb(void *state, const char *verb, const char *argument, struc
 	if (strcmp(verb, "say") == 0) {
 		poolfs_machine_console(null->machine, argument, strlen(argument));
 		poolfs_machine_console(null->machine, "\r\n", 2);
+	} else if (strcmp(verb, "each") == 0) {
+		say_each(null, argument);
 	} else {
 		poolfs_machine_ended(null->machine, POOLFS_ENDED_STOPPED, "somebody turned it off");
 	}
