@@ -14,6 +14,7 @@
 #include "fs/guestahead.h"
 #include "fs/guestfs.h"
 #include "fs/guestlist.h"
+#include "fs/guestwalk.h"
 
 /* The first offset of an entry of the guest. */
 #define FIRST_OFFSET 2u
@@ -68,6 +69,58 @@ static int begin(struct guest_handle *file, const struct guest_op *op, const str
 	return 0;
 }
 
+/* An open(2) that waits for a listing which was asked for before it. */
+struct guest_opening {
+	TAILQ_ENTRY(guest_opening) entry;
+	struct request *request;
+	struct guest_node *node;	/* referenced */
+};
+
+/* Takes it off the list. */
+static void opening_free(struct guest_opening *opening)
+{
+	TAILQ_REMOVE(&opening->node->openings, opening, entry);
+	object_unref(&opening->node->object);
+	free(opening);
+}
+
+/* The caller was interrupted. */
+static void opening_interrupted(struct request *request, void *data)
+{
+	opening_free(data);
+	request_error(request, -EINTR);
+}
+
+/* Lets the request wait. */
+static void opening_new(struct request *request, struct guest_node *node)
+{
+	struct guest_opening *opening = memory_new(sizeof(*opening));
+
+	opening->request = request;
+	opening->node = node;
+	object_ref(&node->object);
+	TAILQ_INSERT_TAIL(&node->openings, opening, entry);
+	request_wait(request, opening_interrupted, opening);
+}
+
+static void open_now(struct request *request, struct guest_node *node);
+
+/* The directory's listing came, or did not: who waits for it goes on. */
+static void open_waiting(struct guest_node *node)
+{
+	struct guest_opening *opening, *last = TAILQ_LAST(&node->openings, guest_openings);
+
+	while ((opening = TAILQ_FIRST(&node->openings))) {
+		bool end = opening == last;
+		struct request *request = opening->request;
+
+		opening_free(opening);
+		open_now(request, node);
+		if (end)
+			break;
+	}
+}
+
 /* What an answer to OPENDIR says about the whole directory is kept. */
 static void keep(struct guest_op *op, const struct file_reply *reply, const void *data, size_t size)
 {
@@ -77,7 +130,8 @@ static void keep(struct guest_op *op, const struct file_reply *reply, const void
 		return;
 	if (!reply->error && reply->handle)
 		guest_list_too_large(op->node);
-	guest_list_came(&op->queue->cache, op->node, op->asked, whole ? data : NULL, size);
+	guest_list_came(&op->queue->cache, op->node, whole ? data : NULL, size);
+	open_waiting(op->node);
 }
 
 /* The end of opendir. */
@@ -107,7 +161,7 @@ static struct guest_op *ask(struct request *request, struct guest_node *node, gu
 	if (guest_op_path(op, NULL) < 0)
 		return NULL;
 	op->message.flags = FILES_LIST;
-	op->list = guest_list_ask(node);
+	op->list = guest_list_ask(node, op->asked);
 	return op;
 }
 
@@ -129,17 +183,26 @@ static bool open_known(struct request *request, struct guest_node *node)
 	return true;
 }
 
+/* Opens a directory, with what is known, or is going to be when what was asked for comes. */
+static void open_now(struct request *request, struct guest_node *node)
+{
+	struct guest_op *op;
+
+	if (open_known(request, node))
+		return;
+	if (!node->detached && guest_list_is_coming(&guestfs_queue(node)->cache, node))
+		opening_new(request, node);
+	else if ((op = ask(request, node, opened)))
+		guest_op_send(op);
+}
+
 /* Opens a directory. */
 void guestfs_opendir(struct request *request, struct object *object)
 {
 	struct guest_node *node = container_of(object, struct guest_node, object);
 
-	if (open_known(request, node))
-		return;
-	struct guest_op *op = ask(request, node, opened);
-
-	if (op)
-		guest_op_send(op);
+	open_now(request, node);
+	guest_walk_opened(node);
 }
 
 /* The whole directory came, for look-ups. One that is too large is closed again. */
@@ -150,13 +213,32 @@ static void known(struct guest_op *op, const struct file_reply *reply, const voi
 		guest_queue_close(op->queue, reply->handle);
 }
 
-/* Asks for all names of a directory, for later. */
-void guestdir_learn(struct guest_node *node)
+/* The same, for who goes through a tree. */
+static void known_ahead(struct guest_op *op, const struct file_reply *reply, const void *data, size_t size)
 {
-	struct guest_op *op = ask(NULL, node, known);
+	guest_walk_came(op->node);
+	known(op, reply, data, size);
+}
+
+/* Asks for all names. */
+static void learn(struct guest_node *node, guest_done *done)
+{
+	struct guest_op *op = ask(NULL, node, done);
 
 	if (op)
 		guest_op_send(op);
+}
+
+/* Asks for all names of a directory, for later. */
+void guestdir_learn(struct guest_node *node)
+{
+	learn(node, known);
+}
+
+/* For who goes through a tree. */
+void guestdir_learn_ahead(struct guest_node *node)
+{
+	learn(node, known_ahead);
 }
 
 /* An entry as the kernel gets it. In the place of attributes that are older than what it has seen, or may be, come
@@ -197,6 +279,7 @@ static void answer_page(struct request *request, struct guest_handle *file, uint
 	const char *raw;
 	char name[FILES_NAME_MAX + 1];
 	struct entry entry;
+	bool counts = request_dir_counts(request);
 
 	if (file->first_entry + file->at > offset)
 		file->at = file->position = 0;
@@ -207,7 +290,7 @@ static void answer_page(struct request *request, struct guest_handle *file, uint
 		if (file->first_entry + file->at >= offset) {
 			memcpy(name, raw, found->name_size);
 			name[found->name_size] = '\0';
-			list_entry(file, node, name, &found->attr, request_dir_counts(request), &entry);
+			list_entry(file, node, name, &found->attr, counts, &entry);
 			if (!request_dir_add(request, name, &entry, file->first_entry + file->at + 1)) {
 				guestfs_unlisted(entry.node);
 				break;
@@ -217,6 +300,8 @@ static void answer_page(struct request *request, struct guest_handle *file, uint
 		file->at++;
 	}
 	request_dir_done(request);
+	if (counts)
+		guest_walk_listed(node);
 }
 
 /* The end of a readdir: the next page, from which the request goes on. */

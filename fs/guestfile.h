@@ -59,6 +59,8 @@ struct guest_op *guestfile_start(struct request *request, struct handle *handle,
 void guestfile_changed(struct guest_node *node);
 /* Asks for all names of a directory, for the look-ups that follow. */
 void guestdir_learn(struct guest_node *node);
+/* The same for somebody who goes through a tree; guest_walk_came hears of the end. */
+void guestdir_learn_ahead(struct guest_node *node);
 /* The file that is being made from here, one that is open or was: requests about it wait for that. NULL: it is not. */
 struct guest_handle *guestfile_making(struct guest_node *node);
 /* The end of the last close. */

@@ -136,18 +136,27 @@ void guest_list_gone(struct guest_node *node, const char *name, uint64_t number)
 }
 
 /* From now on names are remembered. */
-bool guest_list_ask(struct guest_node *node)
+bool guest_list_ask(struct guest_node *node, struct guest_moment asked)
 {
 	if (node->list_asked)
 		return false;
 	node->list_asked = memory_new(sizeof(*node->list_asked));
 	node->list_asked->node = node;
+	node->list_asked->asked = asked;
 	return true;
 }
 
+/* Believed, and nothing touched. */
+bool guest_list_is_coming(struct guest_cache *cache, const struct guest_node *node)
+{
+	const struct guest_list *list = node->list_asked;
+
+	return list && !list->touched_count && guest_cache_fresh(cache, list->asked);
+}
+
 /* Keeps it. */
-void guest_list_came(struct guest_cache *cache, struct guest_node *node, struct guest_moment asked,
-	const void *entries, size_t size)
+void guest_list_came(struct guest_cache *cache, struct guest_node *node, const void *entries,
+	size_t size)
 {
 	struct guest_tree *tree = node->tree;
 	struct guest_list *list = node->list_asked;
@@ -157,7 +166,6 @@ void guest_list_came(struct guest_cache *cache, struct guest_node *node, struct 
 		list_free(list);
 		return;
 	}
-	list->asked = asked;
 	text_append(&list->entries, entries, size);
 	drop(node);
 	node->list = list;
@@ -170,9 +178,9 @@ void guest_list_came(struct guest_cache *cache, struct guest_node *node, struct 
 /* Nothing is in it. */
 void guest_list_made(struct guest_cache *cache, struct guest_node *node, struct guest_moment asked)
 {
-	if (!guest_list_ask(node))
+	if (!guest_list_ask(node, asked))
 		return;
-	guest_list_came(cache, node, asked, "", 0);
+	guest_list_came(cache, node, "", 0);
 	node->made_here = true;
 }
 
@@ -262,36 +270,74 @@ bool guest_list_empty(struct guest_cache *cache, struct guest_node *node)
 	return true;
 }
 
+/* The place of a name in the index; below 0: it is not there. */
+static ssize_t find(struct guest_list *list, const char *name)
+{
+	size_t low = 0, high, size = strlen(name);
+
+	if (!list->index)
+		make_index(list);
+	for (high = list->count; low < high;) {
+		size_t middle = (low + high) / 2;
+		int order = compare_name(entry_at(list, list->index[middle]), name, size);
+
+		if (order == 0)
+			return (ssize_t)middle;
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return -1;
+}
+
 /* One entry. */
 enum guest_known guest_list_find(struct guest_cache *cache, struct guest_node *node, const char *name,
 	struct file_attr *attr, struct guest_moment *asked)
 {
 	struct guest_list *list = believed(cache, node);
-	size_t low = 0, high, size = strlen(name);
-	const struct touched *touched = list ? touched_of(list, name, size) : NULL;
+	const struct touched *touched = list ? touched_of(list, name, strlen(name)) : NULL;
 
 	if (!list || (touched && !touched->gone))
 		return GUEST_UNKNOWN;
 	*asked = list->asked;
 	if (touched)
 		return GUEST_ABSENT;
-	if (!list->index)
-		make_index(list);
-	for (high = list->count; low < high;) {
-		size_t middle = (low + high) / 2;
-		const struct file_entry *entry = entry_at(list, list->index[middle]);
-		int order = compare_name(entry, name, size);
+	ssize_t at = find(list, name);
+	if (at < 0)
+		return node->made_here || cache->eager ? GUEST_ABSENT : GUEST_UNKNOWN;
+	*attr = entry_at(list, list->index[at])->attr;
+	return attr->valid & FILE_ATTR_MODE ? GUEST_THERE : GUEST_UNKNOWN;
+}
 
-		if (order == 0) {
-			*attr = entry->attr;
-			return attr->valid & FILE_ATTR_MODE ? GUEST_THERE : GUEST_UNKNOWN;
-		}
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return node->made_here || cache->eager ? GUEST_ABSENT : GUEST_UNKNOWN;
+/* From behind a name on. */
+bool guest_list_behind(struct guest_cache *cache, struct guest_node *node, const char *name, size_t *position)
+{
+	struct guest_list *list = believed(cache, node);
+	ssize_t at = list && name ? find(list, name) : -1;
+	const struct file_entry *entry;
+	const char *found;
+
+	if (!list || (name && at < 0))
+		return false;
+	*position = name ? list->index[at] : 0;
+	if (name)
+		files_entry_next(list->entries.data, list->entries.size, position, &entry, &found);
+	return true;
+}
+
+/* The next one. */
+const struct file_entry *guest_list_next(struct guest_node *node, size_t *position, char name[FILES_NAME_MAX + 1])
+{
+	const struct guest_list *list = node->list;
+	const struct file_entry *entry;
+	const char *found;
+
+	if (!list || files_entry_next(list->entries.data, list->entries.size, position, &entry, &found) <= 0)
+		return NULL;
+	memcpy(name, found, entry->name_size);
+	name[entry->name_size] = '\0';
+	return entry;
 }
 
 /* All of them. */
@@ -318,7 +364,7 @@ bool guest_list_missed(struct guest_cache *cache, struct guest_node *node)
 		node->missed_since = now;
 		node->missed = 0;
 	}
-	if (++node->missed < enough || !cache->time || node->list_asked || now < node->large_until)
+	if (++node->missed < enough || !cache->time || node->list_asked || guest_list_is_large(node))
 		return false;
 	node->tree->walked_at = now;
 	return true;
@@ -328,6 +374,12 @@ bool guest_list_missed(struct guest_cache *cache, struct guest_node *node)
 void guest_list_too_large(struct guest_node *node)
 {
 	node->large_until = uv_hrtime() + LARGE_NS;
+}
+
+/* It was. */
+bool guest_list_is_large(const struct guest_node *node)
+{
+	return uv_hrtime() < node->large_until;
 }
 
 /* Frees both. */

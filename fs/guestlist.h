@@ -20,11 +20,11 @@
 
 struct guest_list;
 
-/* A list of the directory is asked for: now and not twice at once. false: there is one under way. */
-bool guest_list_ask(struct guest_node *node);
+/* A list of the directory is asked for, not twice at once. false: there is one under way. */
+bool guest_list_ask(struct guest_node *node, struct guest_moment asked);
 /* It came: the entries, as in protocol/files.h and checked, all of them. Or (NULL) it did not. */
-void guest_list_came(struct guest_cache *cache, struct guest_node *node, struct guest_moment asked,
-	const void *entries, size_t size);
+void guest_list_came(struct guest_cache *cache, struct guest_node *node, const void *entries,
+	size_t size);
 
 /* The directory was made from here: nothing is in it. */
 void guest_list_made(struct guest_cache *cache, struct guest_node *node, struct guest_moment asked);
@@ -43,6 +43,15 @@ const struct text *guest_list_whole(struct guest_cache *cache, struct guest_node
 enum guest_known guest_list_find(struct guest_cache *cache, struct guest_node *node, const char *name,
 	struct file_attr *attr, struct guest_moment *asked);
 
+/* Whether what is asked for is going to tell what guest_list_whole would. */
+bool guest_list_is_coming(struct guest_cache *cache, const struct guest_node *node);
+
+/* Where in the guest's order the entries behind that name begin (NULL: all entries), whatever was touched since they
+ * came. false: they are not known. *position is for guest_list_next, as long as nothing else came. */
+bool guest_list_behind(struct guest_cache *cache, struct guest_node *node, const char *name, size_t *position);
+/* The entry there, its name with a NUL; *position moves on. NULL: the end. */
+const struct file_entry *guest_list_next(struct guest_node *node, size_t *position, char name[FILES_NAME_MAX + 1]);
+
 /* An entry of the directory is changed, or was, from here. number: of the operation that does so, if it is
  * answered ahead; else 0. */
 void guest_list_touch(struct guest_node *node, const char *name, uint64_t number);
@@ -55,5 +64,6 @@ bool guest_list_empty(struct guest_cache *cache, struct guest_node *node);
 bool guest_list_missed(struct guest_cache *cache, struct guest_node *node);
 /* The directory is too large for a list: do not ask for one soon. */
 void guest_list_too_large(struct guest_node *node);
+bool guest_list_is_large(const struct guest_node *node);
 
 #endif

@@ -125,6 +125,7 @@ static struct guest_node *node_new(struct guest_tree *tree, mode_t type)
 	node->type = type;
 	LIST_INIT(&node->handles);
 	TAILQ_INIT(&node->behind.waiting);
+	TAILQ_INIT(&node->openings);
 	LIST_INSERT_HEAD(&tree->nodes, node, entry);
 	tree->count++;
 	return node;

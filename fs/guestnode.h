@@ -19,6 +19,7 @@
 
 struct guest_handle;
 struct guest_list;
+struct guest_opening;
 
 /* What the kernel was told about a node; see guestcache.h. */
 struct guest_belief {
@@ -60,6 +61,13 @@ struct guest_ahead {
 	int error;			/* of a directory: something in it failed, and no fsync told it yet */
 };
 
+/* Whether somebody goes through a directory's tree; see guestwalk.h. */
+struct guest_walk {
+	uint64_t opened;		/* the last time; ns, 0: never */
+	bool is_part;			/* its parent had been opened just before that */
+	bool asked;			/* ahead, and was not opened since */
+};
+
 /* The nodes of one instance. */
 struct guest_tree {
 	void *places;			/* attached nodes by parent and name, a tree of search.h */
@@ -77,6 +85,9 @@ struct guest_tree {
 	TAILQ_HEAD(, guest_list) lists;	/* see guestlist.h */
 	size_t lists_size;		/* bytes of their entries */
 	uint64_t walked_at;		/* when one was asked for, for look-ups; ns */
+	uint64_t walk_hit;		/* of guestwalk.h: when one that was asked for ahead was opened, ns; */
+	unsigned walk_window;		/* so many are asked for; */
+	unsigned walk_count;		/* so many are on their way */
 	ino_t *linked;			/* forgotten places of files with several names; NULL: none */
 };
 
@@ -98,6 +109,8 @@ struct guest_node {
 	struct guest_ahead ahead;
 	struct guest_list *list;	/* of a directory, as guestlist.h says: what is known */
 	struct guest_list *list_asked;	/* and what is asked for */
+	TAILQ_HEAD(guest_openings, guest_opening) openings; /* that wait for that; see guestdir.c */
+	struct guest_walk walk;
 	uint64_t missed_since, large_until; /* ns */
 	uint64_t changed_at;		/* from here, the last time; ns */
 	unsigned missed;		/* look-ups since then */

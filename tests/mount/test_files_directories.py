@@ -3,14 +3,16 @@
 import ctypes
 import errno
 import os
+import re
 import shutil
+import signal
 import socket
 import stat
 import subprocess
 
 import guestfiles
 import harness
-from harness import read, sh, write
+from harness import read, sh, wait_for, write
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.opendir.restype = libc.readdir.restype = ctypes.c_void_p
@@ -135,6 +137,73 @@ class Listing(guestfiles.FilesTest):
         # Both show the same directory of the server here: mv copies and removes, in that order.
         sh(f"mv x '{other}/files/{self.there.name}/y'", cwd=self.here)
         self.assertEqual(os.listdir(self.there), ["y"])
+
+
+class Walks(guestfiles.LoggedServer, guestfiles.FilesTest):
+    """Who goes through a tree has the next directories asked for before they are opened."""
+
+    keys = {"cache": 300}
+
+    def setUp(self):
+        super().setUp()
+        self.log = ""
+
+    def opened(self):
+        """The directories of the test that the server was asked to open until now."""
+        self.log += self.asked()
+        return re.findall(rf'opendir "{re.escape(str(self.there))}/?([^"]*)"', self.log)
+
+    def directories(self, count, below):
+        for i in range(count):
+            for name in below:
+                (self.there / f"d{i}" / name).mkdir(parents=True)
+
+    def test_each_is_asked_for_once(self):
+        self.directories(9, ("x/y", "z"))
+        seen = {os.path.relpath(path, self.here): sorted(names) for path, names, _ in os.walk(self.here)}
+        self.assertEqual(seen, {os.path.relpath(path, self.there): sorted(names)
+                                for path, names, _ in os.walk(self.there)})
+        self.assertEqual(sorted(self.opened()), sorted("" if name == "." else name for name in seen))
+
+    def test_the_next_ones(self):
+        """A few of many, more with each that is opened."""
+        self.directories(300, ("x",))
+        names = os.listdir(self.here)
+        self.assertEqual(self.opened(), [""])
+        self.assertEqual(os.listdir(self.here / names[7]), ["x"])
+        wait_for(lambda: set(names[8:12]) <= set(self.opened()), "directories that were not asked for")
+        self.assertLessEqual(set(self.opened()), {"", *names[7:24], f"{names[7]}/x"})
+        for name in names[8:11]:
+            self.assertEqual(os.listdir(self.here / name), ["x"])
+        wait_for(lambda: set(names[12:27]) <= set(self.opened()), "more of them")
+        self.assertTrue(set(names[:7] + names[27:]).isdisjoint(self.opened()))
+
+    def test_a_look_into_one_is_no_walk(self):
+        self.directories(20, ("x",))
+        self.assertEqual(os.listdir(self.here / "d3"), ["x"])
+        self.assertEqual(os.listdir(self.here / "d5"), ["x"])
+        (self.here / "none").exists()
+        self.assertEqual(self.opened(), ["d3", "d5"])
+
+    def test_who_waits_for_one_is_interrupted(self):
+        self.directories(5, ("x",))
+        names = os.listdir(self.here)
+        pid = self.mount.shim_pid("host", "a")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            first, *others = [subprocess.Popen(["ls", self.here / name], stdout=subprocess.PIPE, text=True)
+                              for name in names[:3] + names[1:2]]
+            for other in others[:2]:
+                with self.assertRaises(subprocess.TimeoutExpired):
+                    other.wait(0.2)
+                other.send_signal(signal.SIGINT)
+                self.assertEqual(other.communicate(timeout=harness.PATIENCE)[0], "")
+                self.assertEqual(other.returncode, -signal.SIGINT)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        for process in (first, others[2]):
+            self.assertEqual(process.communicate(timeout=harness.PATIENCE)[0], "x\n")
+        self.assertEqual([os.listdir(self.here / name) for name in names], [["x"]] * 5)
 
 
 class Links(guestfiles.FilesTest):
