@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "backends/ssh/channels.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,11 +41,10 @@ static void open_later(struct channels *channels)
 	channels->retry_at = channels->now + channels->retry_delay;
 }
 
-/* Gives the spare channel back, to make room for another. */
+/* Gives the spare channel back. */
 static void drop_spare(struct channels *channels)
 {
-	channels->used++;
-	channels_close(channels, channels->spare);
+	channels_drop(channels, channels->spare);
 	channels->spare = NULL;
 }
 
@@ -190,6 +190,7 @@ static void close_more(struct channels *channels)
 			continue;
 		TAILQ_REMOVE(&channels->closing, closing, link);
 		free(closing);
+		assert(channels->used > 0);
 		channels->used--;
 		/* The server may need a moment more to see that there is room again. */
 		channels->refused = false;
@@ -202,10 +203,8 @@ void channels_turn(struct channels *channels)
 {
 	close_more(channels);
 	if (channels->spare && libssh2_channel_eof(channels->spare)) {
-		channels->used++;
 		channels->spare_died = true;
-		channels_close(channels, channels->spare);
-		channels->spare = NULL;
+		drop_spare(channels);
 	}
 	while (!channels->session->lost && open_one(channels))
 		;
@@ -255,4 +254,11 @@ void channels_close(struct channels *channels, LIBSSH2_CHANNEL *channel)
 	closing->channel = channel;
 	TAILQ_INSERT_TAIL(&channels->closing, closing, link);
 	session_wake(channels->session);
+}
+
+/* Until it has closed, it counts as if a command had it. */
+void channels_drop(struct channels *channels, LIBSSH2_CHANNEL *channel)
+{
+	channels->used++;
+	channels_close(channels, channel);
 }

@@ -79,5 +79,7 @@ LIBSSH2_CHANNEL *channels_take_control(struct channels *channels);
 void channels_request(struct channels *channels, struct channels_request *request);
 /* Closes a command's channel in the background. */
 void channels_close(struct channels *channels, LIBSSH2_CHANNEL *channel);
+/* The same for a channel that channels_take did not give. */
+void channels_drop(struct channels *channels, LIBSSH2_CHANNEL *channel);
 
 #endif

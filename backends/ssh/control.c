@@ -128,8 +128,7 @@ static void control_close(struct control *control)
 	control->line_size = 0;
 	control->out.size = 0;
 	control->channels->control = false;
-	control->channels->used++;
-	channels_close(control->channels, control->channel);
+	channels_drop(control->channels, control->channel);
 	control->channel = NULL;
 	for (request = TAILQ_FIRST(&control->requests); request && request->sent; request = next) {
 		next = TAILQ_NEXT(request, link);

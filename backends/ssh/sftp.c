@@ -240,7 +240,7 @@ static void take_version(struct sftp *sftp, struct packet *body)
 /* There is no server: its channel is of no use. */
 static void be_missing(struct sftp *sftp)
 {
-	channels_close(sftp->channels, sftp->channel);
+	channels_drop(sftp->channels, sftp->channel);
 	sftp->channel = NULL;
 	session_log(sftp->session, "the machine has no SFTP server");
 	sftp_refuse(sftp);
