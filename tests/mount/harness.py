@@ -137,6 +137,18 @@ class Sshd:
     def pid(self):
         return int((self.directory / "pid").read_text())
 
+    def sessions(self):
+        """The server's processes for those who are logged in; each login may have several."""
+        found = []
+
+        def add_children(pid):
+            for child in text(f"/proc/{pid}/task/{pid}/children").split():
+                if text(f"/proc/{child}/comm").startswith("sshd"):
+                    found.append(int(child))
+                    add_children(child)
+        add_children(self.pid())
+        return found
+
     def stop(self):
         subprocess.run(["sh", self.script, "stop", self.directory], timeout=PATIENCE, check=True)
         if self in STARTED:

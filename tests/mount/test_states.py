@@ -165,12 +165,10 @@ class Lost(harness.SshTest):
         run = instance / "runs/1"
         wait_for(lambda: text(run / "state") == "running\n", "running")
         port = self.sshd.port
-        server = self.sshd.pid()
-        with open(f"/proc/{server}/task/{server}/children") as children:
-            sessions = children.read().split()
+        sessions = self.sshd.sessions()
         self.sshd.stop()
         for pid in sessions:
-            os.kill(int(pid), 9)
+            os.kill(pid, 9)
         wait_for(lambda: text(instance / "state") == "lost\n", "lost")
         self.assertEqual((text(run / "exit"), text(run / "state")), ("255\n", "lost\n"))
         self.assertNotEqual(text(instance / "error"), "")
