@@ -511,16 +511,21 @@ int life_verb(struct shim *shim, const char *verb, const char *argument, struct 
 					      -EHOSTDOWN;
 }
 
-/* The machine is gone for good: closes it, and says so. */
-static void life_finish(struct shim *shim, bool clean)
+/* The machine has ended. Once it was left, too, it is gone for good: closes it, and says so. */
+static void life_finish(struct shim *shim)
 {
-	if (clean)
-		door_close(shim->life.door);
+	struct life *life = &shim->life;
+
+	life->end = LIFE_ENDED;
+	if (!life->left)
+		return;
+	if (life->stuck)
+		door_abandon(life->door);
 	else
-		door_abandon(shim->life.door);
-	shim->life.door = NULL;
+		door_close(life->door);
+	life->door = NULL;
 	journal_printf(shim, "closed");
-	shim->setup.done(shim->setup.data, clean);
+	shim->setup.done(shim->setup.data, !life->stuck);
 }
 
 /* The backend's stop is done. */
@@ -534,9 +539,8 @@ static void life_stopped(void *data, int result, const char *text)
 		journal_printf(shim, "the machine did not end well: %s", reason);
 		daemon_send(shim, FRAME_REMAINS, 0, reason, strlen(reason), NULL, 0);
 	}
-	shim->life.end = LIFE_ENDED;
-	if (shim->life.stopping)
-		life_finish(shim, result != -ETIMEDOUT);
+	shim->life.stuck = result == -ETIMEDOUT;
+	life_finish(shim);
 }
 
 /* Goes on with the end of the machine, wherever it stands. */
@@ -547,9 +551,7 @@ static void life_end(struct shim *shim)
 	if (life->end == LIFE_ENDING)
 		return;
 	if (!life->door || life->end == LIFE_ENDED) {
-		life->end = LIFE_ENDED;
-		if (life->stopping)
-			life_finish(shim, true);
+		life_finish(shim);
 		return;
 	}
 	if (door_is_starting(life->door)) {
@@ -569,6 +571,7 @@ static void life_left(struct shim *shim, int result, const char *text)
 	if (result < 0)
 		journal_printf(shim, "the machine was not left as it should be: %s", text);
 	daemon_send(shim, FRAME_RETURNED, 0, &frame, sizeof(frame), text, strlen(text));
+	shim->life.left = true;
 	life_end(shim);
 }
 

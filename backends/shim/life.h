@@ -46,6 +46,8 @@ struct life {
 	enum life_end end;
 	bool stopping;			/* FRAME_STOP came */
 	bool leaving;			/* and the commands' end is awaited first */
+	bool left;			/* and what is to be done in the machine before it goes was done */
+	bool stuck;			/* the backend's stop took too long: the door is not to be closed */
 };
 
 /* How long the end of commands is awaited before an instance leaves a machine that goes on, in

@@ -83,12 +83,14 @@ class Duties(TargetsTest):
                                                  os.listdir(instance / "files")})
 
     def test_directory_after_a_failed_boot(self):
+        """However the machine's own end and that of the instance follow each other."""
         before = set(pathlib.Path("/tmp").glob("poolfs.*"))
-        error = self.fails("fails")
-        self.assertIn("cannot be prepared", error)
-        self.assertIn("status 3: no disk", error)
-        self.leave(self.mount.path / "fails/a")
-        self.assertLessEqual(set(pathlib.Path("/tmp").glob("poolfs.*")), before)
+        for _ in range(3):
+            error = self.fails("fails")
+            self.assertIn("cannot be prepared", error)
+            self.assertIn("status 3: no disk", error)
+            self.leave(self.mount.path / "fails/a")
+            self.assertLessEqual(set(pathlib.Path("/tmp").glob("poolfs.*")), before)
 
     def test_startup(self):
         instance = self.new("started")
