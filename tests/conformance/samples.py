@@ -25,13 +25,35 @@ import targets  # noqa: E402
 POOL = "lab"
 
 
-def container(_base):
+def faulty(base):
+    """A poolfs by the name of its configuration: with `never-ready` it finds a tar that unpacks for ever, and
+    with `destroy` it has a poolfs-container that ends by nothing but KILL."""
+    place = base / "faulty"
+    (place / "config").mkdir(parents=True)
+    for program in ("poolfs", "poolfs-shim"):
+        shutil.copy(harness.POOLFS.parent / program, place)
+    shutil.copy(HERE.parents[1] / "config/crash.patterns", place / "config")
+    scripts = {"tar": "exec sleep 1000\n",
+               "poolfs-container": f"exec 3<&0 </dev/null\n{harness.POOLFS}-container \"$@\" <&3 3<&- &\n"
+                                   "trap '' TERM\nexec sleep 1000 3<&-\n",
+               "choose": f"poolfs={harness.POOLFS}\ncase $* in\n*/never-ready.ini*) PATH={place}:$PATH;;\n"
+                         f"*/destroy.ini*) poolfs={place}/poolfs;;\nesac\nexec $poolfs \"$@\"\n"}
+    for name, script in scripts.items():
+        (place / name).write_text("#!/bin/sh\n" + script)
+        (place / name).chmod(0o755)
+    return place / "choose"
+
+
+def container(base):
     """Containers of this host."""
     containers.need_containers()
+    (base / "archive").write_text("")
     return {"": containers.container_pool(POOL, count=5),
             "create": containers.container_pool(POOL, shell="/bin/no-such-shell"),
-            "ends": containers.container_pool(POOL, init="/bin/sh -c 'kill -TERM 1'")
-            }, ["--console", "echo $((6*7))-=42-"]
+            "never-ready": containers.container_pool(POOL, root=base / "archive", boot_timeout=2),
+            "ends": containers.container_pool(POOL, init="/bin/sh -c 'kill -TERM 1'"),
+            "destroy": containers.container_pool(POOL)
+            }, ["--console", "echo $((6*7))-=42-", "--poolfs", str(faulty(base))]
 
 
 def login(_base):
@@ -43,9 +65,15 @@ def login(_base):
             "create": containers.container_pool(POOL, user="no-such-user")}, []
 
 
+def sshd(directory):
+    """A server in a directory. Of an instance whose shim is killed, the directory in the machine is left:
+    it lies beside the server."""
+    return harness.Sshd(directory, "MaxSessions 100", f"SetEnv TMPDIR={directory.parent}")
+
+
 def ssh(base):
     """One SSH server that all instances share."""
-    server = harness.Sshd(base / "sshd", "MaxSessions 100")
+    server = sshd(base / "sshd")
     return {"": harness.ssh_pool(server, POOL, console="exec:sh -i 2>&1"),
             "create": harness.ssh_pool(server, POOL, startup="exit 3"),
             "never-ready": harness.ssh_pool(server, POOL, startup="sleep 1000", boot_timeout=3),
@@ -61,8 +89,7 @@ def shellfiles(base):
 
 def lent(base):
     """Two machines that are lent."""
-    # Of an instance whose shim is killed, the directory in the machine is left.
-    servers = [harness.Sshd(base / "one", "MaxSessions 100", f"SetEnv TMPDIR={base}")]
+    servers = [sshd(base / "one")]
     servers.append(twin(base / "two", servers[0]))
     known = base / "known_hosts"
     known.write_text("".join((server.directory / "known_hosts").read_text() for server in servers))
@@ -79,7 +106,7 @@ def twin(directory, server):
     for name in ("id", "id.pub"):
         (directory / name).write_bytes((server.directory / name).read_bytes())
         (directory / name).chmod(0o600)
-    return harness.Sshd(directory, "MaxSessions 100", f"SetEnv TMPDIR={directory.parent}")
+    return sshd(directory)
 
 
 def pool_of(kind, **keys):
@@ -178,7 +205,7 @@ def module(base):
 
 def module_ssh(base):
     """The same, with commands and files by SSH."""
-    server = harness.Sshd(base / "sshd", "MaxSessions 100")
+    server = sshd(base / "sshd")
     keys = {"address": f"127.0.0.1:{server.port}", "ssh_user": targets.USER, "ssh_key": server.directory / "id"}
     (base / "home").mkdir()
     return {"": module_pool(base, files=base / "home", count=1, **keys),
