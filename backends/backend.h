@@ -223,6 +223,10 @@ void poolfs_machine_log_bytes(struct poolfs_machine *machine, const void *data, 
 void poolfs_machine_status(struct poolfs_machine *machine, const char *key, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* Whether something of the machine will be left when this process is killed: from the call with true to the
+ * one with false, .clean is called then. 0 or a negative errno: it could not be noted. */
+int poolfs_machine_owes(struct poolfs_machine *machine, bool owes);
+
 enum poolfs_ending {
 	POOLFS_ENDED_STOPPED,	/* powered off, or its emulator went away */
 	POOLFS_ENDED_CRASHED,	/* its kernel panicked; .reset and .stop are still possible */
@@ -307,6 +311,13 @@ struct poolfs_backend {
 	 * done before stop is. The reason of a failure goes to `log`.
 	 */
 	void (*verb)(void *state, const char *verb, const char *argument, struct poolfs_op *op);
+	/*
+	 * Ends what is left of a machine that owed something (poolfs_machine_owes) when its process was
+	 * killed. Called in another process, after open and instead of all else but close; files that the
+	 * first process had in the instance's directory are there, and its children may just be ending.
+	 * The reason of a failure goes to `events`. NULL: nothing is done.
+	 */
+	void (*clean)(void *state, struct poolfs_op *op);
 };
 
 /* ---- A module ---------------------------------------------------------------- */

@@ -24,6 +24,7 @@
 #include "fs/fuse.h"
 #include "fs/mount.h"
 #include "fs/options.h"
+#include "fs/remains.h"
 #include "fs/scan_console.h"
 #include "fs/tree.h"
 #include "fs/workdir.h"
@@ -213,7 +214,7 @@ static void open_log(struct daemon *daemon)
 }
 
 /* The working directory: opened, locked, and cleaned of what an earlier daemon left. */
-static int open_workdir(struct daemon *daemon, uint32_t *next_id, struct poolfs_err *err)
+static int open_workdir(struct daemon *daemon, struct workdir_left *left, struct poolfs_err *err)
 {
 	const char *configured = poolfs_string(daemon->config->daemon, "workdir");
 
@@ -222,7 +223,7 @@ static int open_workdir(struct daemon *daemon, uint32_t *next_id, struct poolfs_
 	daemon->workdir = workdir_open(daemon->workdir_path, &daemon->lock, err);
 	if (daemon->workdir < 0)
 		return daemon->workdir;
-	workdir_clean(daemon->workdir, daemon->workdir_path, next_id);
+	workdir_clean(daemon->workdir, daemon->workdir_path, left);
 	return 0;
 }
 
@@ -304,21 +305,24 @@ static void tear_down(struct daemon *daemon)
 /* Sets up, serves until the end. Returns the exit status. */
 static int serve(struct daemon *daemon, struct poolfs_err *err)
 {
-	uint32_t next_id = 1;
+	struct workdir_left left = { 0 };
 
 	open_log(daemon);
 	raise_limits();
 	umask(077);
-	if (open_workdir(daemon, &next_id, err) < 0)
+	if (open_workdir(daemon, &left, err) < 0)
 		return -1;
 	uv_loop_init(&daemon->loop);
 	daemon->loop.data = daemon;
-	if (mount_all(daemon, next_id, err) < 0) {
+	if (mount_all(daemon, left.next_id, err) < 0) {
+		free(left.owing);
 		uv_loop_close(&daemon->loop);
 		return -1;
 	}
 	watch_signals(daemon);
 	tell_started(daemon);
+	remains_left(daemon->mount, left.owing, left.owing_count);
+	free(left.owing);
 	uv_run(&daemon->loop, UV_RUN_DEFAULT);
 	tree_close_all();
 	mount_free(daemon->mount);

@@ -20,6 +20,7 @@
 #include "fs/mount.h"
 #include "fs/pool.h"
 #include "fs/process.h"
+#include "fs/remains.h"
 #include "fs/workdir.h"
 
 /* A shim that was asked to stop gets so long; its own limit for ending a machine is 6 s. */
@@ -64,6 +65,8 @@ struct shim {
 	bool died;			/* it ended without being asked; events->died was called */
 	bool stopping;
 	bool ended;			/* it was reaped while stopping */
+	bool cleaned;			/* what it left is ended, or is being */
+	struct remains *remains;	/* of that; NULL: nothing is being done */
 	uint64_t hold;			/* what frames of runs wait for; 0: nothing */
 	TAILQ_HEAD(, held_frame) held;
 };
@@ -171,23 +174,35 @@ static void link_closed(void *data, int reason)
 
 static const struct frame_link_events link_events = { link_frame, link_closed };
 
-/* The last line that the process wrote to its standard error, where that is a file of ours. */
-static void last_words(struct shim *shim, char *line, size_t size)
+/* What a killed one left is ended, or that has failed. */
+static void cleaned(void *data, const char *reason)
 {
-	char words[512 + 1], clean[1024];
-	int fd = openat(shim->instance->directory, STDERR_FILE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	off_t end = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
-	off_t from = end > 512 ? end - 512 : 0;
-	ssize_t count = end > 0 ? pread(fd, words, sizeof(words) - 1, from) : 0;
+	struct shim *shim = data;
 
-	while (count > 0 && words[count - 1] == '\n')
-		count--;
-	words[count > 0 ? count : 0] = '\0';
-	char *newline = strrchr(words, '\n');
-	text_escape(clean, sizeof(clean), newline ? newline + 1 : words);
-	snprintf(line, size, "%s%s", clean[0] ? ": " : "", clean);
-	if (fd >= 0)
-		close(fd);
+	shim->remains = NULL;
+	if (reason) {
+		struct frame_header header = { .size = (uint32_t)strlen(reason), .type = FRAME_REMAINS };
+
+		shim->events->frame(shim->instance, &header, reason);
+	}
+	if (shim->stopping)
+		stop_step(shim);
+}
+
+/* Has what the process left ended, once; whether nothing is to be waited for. */
+static bool clean(struct shim *shim)
+{
+	int directory = shim->instance->directory;
+	char *path;
+
+	if (!shim->cleaned && !shim->running && workdir_owes(directory)) {
+		shim->cleaned = true;
+		path = memory_format("%s/%u", shim->mount->workdir_path, shim->id);
+		shim->remains = remains_clean(shim->mount, path, directory, shim->name,
+			STOP_MS + pool_leave_ms(shim->instance->pool), cleaned, shim);
+		free(path);
+	}
+	return !shim->remains;
 }
 
 /* Somebody else has its end of the connection. */
@@ -200,7 +215,7 @@ static void last_limit(uv_timer_t *timer)
 static void process_exited(struct process *process, int status, int signal)
 {
 	struct shim *shim = container_of(process, struct shim, process);
-	char words[1024 + 2], text[1024 + 128];
+	char words[1024], text[1024 + 128];
 
 	shim->running = false;
 	uv_timer_stop(&shim->timer);
@@ -213,12 +228,12 @@ static void process_exited(struct process *process, int status, int signal)
 			stop_step(shim);
 		return;
 	}
-	last_words(shim, words, sizeof(words));
-	if (signal)
-		snprintf(text, sizeof(text), "its process was killed by signal %d%s", signal, words);
-	else
-		snprintf(text, sizeof(text), "its process ended with status %d%s", status, words);
+	workdir_last_line(shim->instance->directory, STDERR_FILE, words, sizeof(words));
+	snprintf(text, sizeof(text), "its process %s %d%s%s",
+		signal ? "was killed by signal" : "ended with status", signal ? signal : status,
+		*words ? ": " : "", words);
 	died(shim, text);
+	clean(shim);
 }
 
 /* What a start that is over needs no more. */
@@ -480,12 +495,14 @@ static void remove_directory(uv_work_t *work)
 	workdir_remove(shim->mount->workdir_path, shim->id);
 }
 
-/* The process is gone: what is left is the directory. */
+/* The process is gone: what is left is the directory, when nothing else is any more. */
 static void stop_step(struct shim *shim)
 {
 	uv_timer_stop(&shim->timer);
 	frame_link_free(shim->link);
 	shim->link = NULL;
+	if (!clean(shim))
+		return;
 	uv_queue_work(shim->mount->loop, &shim->removal, remove_directory, removed);
 }
 

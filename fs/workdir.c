@@ -20,6 +20,7 @@
 
 #include "backends/base/log.h"
 #include "backends/base/memory.h"
+#include "backends/base/text.h"
 #include "backends/protocol/protocol.h"
 #include "fs/mounts.h"
 
@@ -150,6 +151,24 @@ int workdir_write_file(int directory, const char *name, const void *data, size_t
 	if (result < 0)
 		unlinkat(directory, temporary, 0);
 	return result;
+}
+
+/* Reads its end. */
+void workdir_last_line(int directory, const char *name, char *line, size_t size)
+{
+	char words[512 + 1];
+	int fd = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	off_t end = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+	off_t from = end > 512 ? end - 512 : 0;
+	ssize_t count = end > 0 ? pread(fd, words, sizeof(words) - 1, from) : 0;
+
+	while (count > 0 && words[count - 1] == '\n')
+		count--;
+	words[count > 0 ? count : 0] = '\0';
+	char *newline = strrchr(words, '\n');
+	text_escape(line, size, newline ? newline + 1 : words);
+	if (fd >= 0)
+		close(fd);
 }
 
 /* For nftw. */
@@ -358,26 +377,51 @@ static uint32_t *list_ids(int workdir, size_t *count)
 	return ids;
 }
 
+/* Looks for the sign. */
+bool workdir_owes(int directory)
+{
+	return directory >= 0 && faccessat(directory, PROTOCOL_OWES_FILE, F_OK, 0) == 0;
+}
+
+/* Removes an orphan's directory, or keeps it for what is owed. */
+static void orphan_remove(const struct orphan *orphan, int workdir, const char *path,
+	struct workdir_left *left)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "%u", orphan->id);
+	int directory = openat(workdir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	bool owes = workdir_owes(directory) && !orphan_runs(orphan);
+	if (directory >= 0)
+		close(directory);
+	if (owes)
+		left->owing[left->owing_count++] = orphan->id;
+	else
+		workdir_remove(path, orphan->id);
+}
+
 /* Ends all at the same time, then waits for each. */
-int workdir_clean(int workdir, const char *path, uint32_t *next_id)
+int workdir_clean(int workdir, const char *path, struct workdir_left *left)
 {
 	size_t count;
 	uint32_t *ids = list_ids(workdir, &count);
 	struct orphan *orphans = memory_new((count + 1) * sizeof(*orphans));
 	int64_t deadline = now_ms() + ORPHAN_MS;
 
-	*next_id = 1;
+	*left = (struct workdir_left){ .next_id = 1,
+		.owing = memory_new((count + 1) * sizeof(*left->owing)) };
 	for (size_t i = 0; i < count; i++) {
 		orphans[i] = orphan_stop(workdir, ids[i]);
-		if (ids[i] >= *next_id)
-			*next_id = ids[i] + 1;
+		if (ids[i] >= left->next_id)
+			left->next_id = ids[i] + 1;
 	}
 	for (size_t i = 0; i < count; i++) {
 		orphan_wait(&orphans[i], deadline);
-		workdir_remove(path, ids[i]);
+		orphan_remove(&orphans[i], workdir, path, left);
 	}
-	if (count)
-		log_info("", "removed %zu instances that an earlier poolfs left", count);
+	if (count > left->owing_count)
+		log_info("", "removed %zu instances that an earlier poolfs left",
+			count - left->owing_count);
 	free(orphans);
 	free(ids);
 	return (int)count;

@@ -7,6 +7,7 @@
 #ifndef FS_WORKDIR_H
 #define FS_WORKDIR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stddef.h>
 
@@ -25,9 +26,19 @@ char *workdir_default(const char *mount_point);
  */
 int workdir_open(const char *path, int *lock, struct poolfs_err *err);
 
-/* Ends the shims that an earlier daemon left and removes their directories. Waits for them, 8 s at
- * most. Returns how many there were; *next_id is larger than every number in use. */
-int workdir_clean(int workdir, const char *path, uint32_t *next_id);
+/* What an earlier daemon left, and what is left of that. */
+struct workdir_left {
+	uint32_t next_id;	/* larger than every number in use */
+	uint32_t *owing;	/* numbers of directories that owe something; free() them */
+	size_t owing_count;
+};
+
+/* Ends the shims that an earlier daemon left and removes their directories, but for those that still owe
+ * something. Waits for them, 8 s at most. Returns how many there were. */
+int workdir_clean(int workdir, const char *path, struct workdir_left *left);
+/* Whether something of a machine is to be ended that its shim has not ended (PROTOCOL_OWES_FILE); directory: a
+ * descriptor of the instance's, -1: none. */
+bool workdir_owes(int directory);
 
 /* Makes an instance's directory; a descriptor or a negative errno. Any thread, as the next two. */
 int workdir_make(const char *path);
@@ -40,5 +51,9 @@ void workdir_remove(const char *path, uint32_t id);
  * length. A descriptor or a negative errno. */
 int workdir_listen(int directory);
 int workdir_connect(int directory);
+
+/* The last line of a file in a directory, which some process wrote: up to 512 bytes of it, escaped; "": there is
+ * none. line has room for size bytes, with the NUL. */
+void workdir_last_line(int directory, const char *name, char *line, size_t size);
 
 #endif

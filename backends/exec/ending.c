@@ -11,9 +11,13 @@
 #include "backends/exec/parts.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include "backends/exec/host.h"
+#include "backends/exec/limits.h"
 #include "backends/exec/programs.h"
 #include "backends/remote/tap.h"
 
@@ -33,6 +37,7 @@ static void on_destroy_ended(void *data, int status, const char *text)
 
 	exec->current = NULL;
 	exec->destroying = false;
+	poolfs_machine_owes(exec->machine, false);
 	if (status != 0)
 		snprintf(exec->remains, sizeof(exec->remains), "%s", text);
 	ending_step(exec);
@@ -144,6 +149,41 @@ static void on_cancel_stop(void *data)
 
 	exec->hurry = true;
 	ending_step(exec);
+}
+
+/* Whether all programs of the machine have ended: its keepers and they have a lock on the directory. */
+static bool is_quiet(const struct exec *exec)
+{
+	int fd = open(exec->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool quiet = fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+
+	if (fd >= 0)
+		close(fd);
+	return quiet;
+}
+
+/* What the killed shim kept is ending; then destroy is run, as at any end. */
+static void await_quiet(uv_timer_t *timer)
+{
+	struct exec *exec = timer->data;
+
+	if (exec->hurry || exec->waited >= 2 * LIMITS_HOST_MS || is_quiet(exec)) {
+		ending_step(exec);
+		return;
+	}
+	exec->waited += LIMITS_LOOK_MS;
+	uv_timer_start(timer, await_quiet, LIMITS_LOOK_MS, 0);
+}
+
+/* Ends what is left of a machine whose shim was killed. */
+void ending_clean(void *state, struct poolfs_op *op)
+{
+	struct exec *exec = state;
+
+	exec->stop = op;
+	exec->created = true;
+	poolfs_op_on_cancel(op, on_cancel_stop, exec);
+	uv_timer_start(exec->again, await_quiet, 0, 0);
 }
 
 /* Begins the end. */

@@ -231,6 +231,8 @@ static void on_up(void *data)
 		return;
 	}
 	exec->created = true;
+	if (poolfs_has(exec->values, "destroy"))
+		poolfs_machine_owes(exec->machine, true);
 	exec->current = programs_start(exec->programs, &options);
 }
 
@@ -399,4 +401,5 @@ const struct poolfs_backend exec_backend = {
 	.address = exec_address,
 	.console_write = exec_console_write,
 	.verb = ctl_start,
+	.clean = ending_clean,
 };

@@ -11,6 +11,8 @@
 #define LIMITS_LEFT_MS 700u
 /* Then nobody waits for the process that keeps them. */
 #define LIMITS_HOST_MS 2500u
+/* How often it is looked whether all that a killed shim kept has ended. */
+#define LIMITS_LOOK_MS 20u
 /* `address` is asked again after so long. */
 #define LIMITS_ADDRESS_MS 1000u
 /* The first command in a machine may take so long, then it is tried anew. */

@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -110,8 +111,21 @@ static int keep_one(char **words)
 	return status;
 }
 
+/* Opens the machine's directory, with a lock that lasts as long as we and the keepers that we fork: by that
+ * it is seen when all that a killed shim had has ended. */
+static int open_directory(void)
+{
+	int fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0)
+		flock(fd, LOCK_SH | LOCK_NB);
+	return fd;
+}
+
 int main(int argc, char **argv)
 {
+	int directory = open_directory();
+
 	if (argc > 1)
 		return keep_one(argv + 1);
 	struct agent agent = { .programs = true };
@@ -123,7 +137,7 @@ int main(int argc, char **argv)
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
 		return AGENT_LOST;
 	agent.control = fcntl(0, F_DUPFD_CLOEXEC, 3);
-	agent.files = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	agent.files = directory;
 	if (null < 0 || agent.control < 0 || agent.files < 0)
 		return AGENT_LOST;
 	for (int fd = 0; fd <= 2; fd++)

@@ -27,6 +27,7 @@ struct exec {
 	struct program *current;	/* create, address or destroy */
 	struct program *waiting, *acting; /* wait; that of a verb */
 	bool created;			/* create was begun: destroy is owed */
+	unsigned waited;		/* of a machine whose shim was killed: so long for its programs, ms */
 	bool destroying;		/* current is destroy */
 	bool anew;			/* poolfs-programs was started once more, for destroy */
 	bool hurry;			/* stop takes too long */
@@ -47,6 +48,8 @@ int exec_begin(struct exec *exec, struct poolfs_err *err);
 
 /* ending.c: .stop */
 void ending_stop(void *state, struct poolfs_op *op);
+/* .clean */
+void ending_clean(void *state, struct poolfs_op *op);
 /* Something has ended: has the next step of stop taken, from the loop, if stop has begun. */
 void ending_step(struct exec *exec);
 /* Closes the console, if there is one. */

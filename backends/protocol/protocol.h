@@ -126,6 +126,10 @@ enum frame_type {
 #define PROTOCOL_CRASH_MAX 2097152u
 #define PROTOCOL_TITLE_MAX 240u
 
+/* It is in the instance's directory as long as something of the machine is to be ended when the shim is
+ * killed; what for is poolfs-shim --clean. */
+#define PROTOCOL_OWES_FILE "shim.owes"
+
 struct frame_hello {
 	uint32_t version;	/* PROTOCOL_VERSION */
 	int32_t pid;		/* of the sender */

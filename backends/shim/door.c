@@ -168,6 +168,17 @@ void door_stop(struct door *door, uint64_t limit, door_done *done, void *data)
 	door->backend.stop(door->state, door->op);
 }
 
+/* Ends what is left. */
+void door_clean(struct door *door, uint64_t limit, door_done *done, void *data)
+{
+	assert(door->step == DOOR_OPENED);
+	door_begin(door, DOOR_STOPPING, limit, done, data);
+	if (door->backend.clean)
+		door->backend.clean(door->state, door->op);
+	else
+		poolfs_op_done(door->op, 0, "%s", "");
+}
+
 /* The address. */
 int door_address(struct door *door, struct poolfs_address *address, struct poolfs_err *err)
 {

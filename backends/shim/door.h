@@ -36,6 +36,9 @@ void door_cancel_start(struct door *door);
 /* Ends the machine; not while it is starting. */
 void door_stop(struct door *door, uint64_t limit, door_done *done, void *data);
 
+/* Ends what is left of a machine whose process was killed, instead of door_start; all is as after door_stop. */
+void door_clean(struct door *door, uint64_t limit, door_done *done, void *data);
+
 /* Where the machine is reached; only after start was done. */
 int door_address(struct door *door, struct poolfs_address *address, struct poolfs_err *err);
 /* As in backend.h; 0 while the machine does not run, -EOPNOTSUPP when the console is read-only. */

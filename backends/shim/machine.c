@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "backends/shim/machine.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "backends/shim/shim.h"
 
@@ -36,7 +39,8 @@ const char *poolfs_machine_directory(const struct poolfs_machine *machine)
 /* Console output. */
 void poolfs_machine_console(struct poolfs_machine *machine, const void *data, size_t size)
 {
-	console_output(machine->shim, data, size);
+	if (!machine->cleans)
+		console_output(machine->shim, data, size);
 }
 
 /* A message. */
@@ -48,13 +52,19 @@ void poolfs_machine_log(struct poolfs_machine *machine, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	journal_printf(machine->shim, "%s", text);
+	if (machine->cleans)
+		fprintf(stderr, "%s\n", text);
+	else
+		journal_printf(machine->shim, "%s", text);
 }
 
 /* What a tool printed. */
 void poolfs_machine_log_bytes(struct poolfs_machine *machine, const void *data, size_t size)
 {
-	journal_bytes(machine->shim, data, size);
+	if (machine->cleans)
+		fwrite(data, size, 1, stderr);
+	else
+		journal_bytes(machine->shim, data, size);
 }
 
 /* A line for `status`. */
@@ -66,7 +76,22 @@ void poolfs_machine_status(struct poolfs_machine *machine, const char *key, cons
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	status_set(machine->shim, key, text);
+	if (!machine->cleans)
+		status_set(machine->shim, key, text);
+}
+
+/* Notes it where the daemon finds it when this process is gone. */
+int poolfs_machine_owes(struct poolfs_machine *machine, bool owes)
+{
+	int directory = machine->shim->dirfd;
+
+	if (!owes)
+		return unlinkat(directory, PROTOCOL_OWES_FILE, 0) < 0 && errno != ENOENT ? -errno : 0;
+	int fd = openat(directory, PROTOCOL_OWES_FILE, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
 }
 
 /* The machine ended by itself. */
@@ -79,5 +104,6 @@ void poolfs_machine_ended(struct poolfs_machine *machine, enum poolfs_ending how
 	va_start(args, format);
 	vsnprintf(err.text, sizeof(err.text), format, args);
 	va_end(args);
-	life_ended(machine->shim, how, err.text);
+	if (!machine->cleans)
+		life_ended(machine->shim, how, err.text);
 }

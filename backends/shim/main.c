@@ -2,6 +2,7 @@
 /*
  * poolfs-shim DIRECTORY: the process of one instance (protocol/protocol.h says what the
  * daemon gives it). poolfs-shim --launch PROGRAM ARGS...: see process/launch.h.
+ * poolfs-shim --clean DIRECTORY: see clean.h.
  * poolfs-shim --describe FILE, --examine FILE: see module/describe.h.
  */
 #include <dirent.h>
@@ -27,6 +28,7 @@
 #include "backends/module/load.h"
 #include "backends/process/launch.h"
 #include "backends/protocol/sockets.h"
+#include "backends/shim/clean.h"
 #include "backends/shim/registry.h"
 #include "backends/shim/shim.h"
 
@@ -289,8 +291,35 @@ static int run(const struct instance *instance, const char *directory, int dirfd
 	return uv_loop_close(&program.loop);
 }
 
+/* Ends what a killed shim left. */
+static int clean(const struct instance *instance, const char *directory, int dirfd)
+{
+	struct shim_setup setup = { .backend = instance->backend, .values = instance->values,
+		.name = instance->name, .directory = directory, .dirfd = dirfd,
+		.stop_limit = stop_limit(instance) };
+	struct poolfs_err err = { "" };
+
+	if (clean_run(&setup, &err) == 0)
+		return 0;
+	/* The daemon tells the last line. */
+	fprintf(stderr, "%s\n", err.text);
+	return -1;
+}
+
+/* The work of a shim. */
+static int work(struct instance *instance, const char *directory, int dirfd)
+{
+	int result = write_pid();
+
+	if (result == 0)
+		result = read_instance(instance);
+	if (result == 0)
+		result = read_patterns(instance);
+	return result < 0 ? result : run(instance, directory, dirfd);
+}
+
 /* Begins the work in the instance's directory. */
-static int serve(const char *name)
+static int serve(const char *name, bool cleans)
 {
 	struct instance instance = { 0 };
 
@@ -298,13 +327,11 @@ static int serve(const char *name)
 		return complain(name, strerror(errno));
 	char *directory = getcwd(NULL, 0);
 	int fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int result = !directory || fd < 0 ? complain(name, strerror(errno)) : write_pid();
-	if (result == 0)
-		result = read_instance(&instance);
-	if (result == 0)
-		result = read_patterns(&instance);
-	if (result == 0)
-		result = run(&instance, directory, fd);
+	int result = !directory || fd < 0 ? complain(name, strerror(errno)) : 0;
+	if (result == 0 && cleans)
+		result = read_instance(&instance) < 0 ? -1 : clean(&instance, directory, fd);
+	else if (result == 0)
+		result = work(&instance, directory, fd);
 	patterns_free(instance.patterns);
 	values_free(instance.values);
 	free(instance.tables);
@@ -323,13 +350,14 @@ int main(int argc, char **argv)
 		return launch_main(argc, argv);
 	if (argc >= 2 && (strcmp(argv[1], "--describe") == 0 || strcmp(argv[1], "--examine") == 0))
 		describe_main(argc, argv);
-	if (argc != 2 || argv[1][0] == '-') {
-		fprintf(stderr, "usage: poolfs-shim DIRECTORY (started by poolfs)\n");
+	bool cleans = argc == 3 && strcmp(argv[1], "--clean") == 0;
+	if (!cleans && (argc != 2 || argv[1][0] == '-')) {
+		fprintf(stderr, "usage: poolfs-shim [--clean] DIRECTORY (started by poolfs)\n");
 		return 2;
 	}
 	close_others();
-	if (fill_standard() < 0 || check_sockets() < 0)
+	if (fill_standard() < 0 || (!cleans && check_sockets() < 0))
 		return EXIT_FAILURE;
 	set_limits();
-	return serve(argv[1]) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return serve(argv[argc - 1], cleans) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

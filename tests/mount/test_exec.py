@@ -123,11 +123,6 @@ class Life(ExecTest):
         (self.mount.directory_of("slow", "a") / "exec/up").touch()
         harness.booted(instance)
 
-    def test_killed_shim(self):
-        self.new("leaves")
-        os.kill(self.mount.shim_pid("leaves", "a"), signal.SIGKILL)
-        wait_for(lambda: not local_processes(self.token), "end of what create left")
-
     def keepers(self, pool):
         """The processes that keep an instance's programs, and then its runs."""
         shim = self.mount.shim_pid(pool, "a")
@@ -249,6 +244,142 @@ class Failures(ExecTest):
     def test_address_is_asked_again(self):
         self.assertIn("within boot_timeout: address ended with status 1: no lease", self.fails("unborn"))
         self.assertGreater(self.started("unborn").count("address"), 1)
+
+
+class Killed(ExecTest):
+    """The shim is killed: destroy is run all the same, by another process."""
+
+    hang = "(setsid sleep @ &); trap '' TERM; sleep @ & wait; wait; wait\n"
+    token = runs.token()
+    pools = {
+        "whole": {"create": "env >made; (setsid sleep @ &); exec >/dev/null 2>&1; sleep @ &\n", "env__FLAVOUR": "sour cherry",
+                  "wait": "exec sleep @\n", "console": "exec sleep @\n",
+                  "destroy": "pgrep -f 'sleep @' >left; env >env; mv env made left '%'\n"},
+        "makes": {"create": hang, "destroy": "true\n"},
+        "sticks": {"create": "true\n", "destroy": "echo 'still busy' >&2; exit 4\n"},
+        "clings": {"create": "true\n", "destroy": hang, "destroy_timeout": "1"},
+        "waits": {"create": "true\n", "destroy": "while [ ! -e '%/go' ]; do sleep 0.05; done\n"},
+        "first": {"create": "true\n", "destroy": "mkdir '%/begun' || exit 1\n" + hang},
+        "plain": {"create": "sleep @ &\n"},
+    }
+
+    @classmethod
+    def pool(cls, name, **keys):
+        (cls.base / f"{name}.d").mkdir()
+        return super().pool(name, **{key: str(value).replace("@", cls.token).replace("%", str(cls.base / f"{name}.d"))
+                                     for key, value in keys.items()})
+
+    def kill(self, pool, *, ready=True):
+        """An instance whose shim is killed; its directory."""
+        instance = self.new(pool, ready=ready)
+        if not ready:
+            wait_for(lambda: len(local_processes(self.token)) >= 2, "what create starts")
+        os.kill(self.mount.shim_pid(pool, "a"), signal.SIGKILL)
+        return instance
+
+    def destroyed(self, pool, times=1):
+        wait_for(lambda: self.started(pool).count("destroy") == times, "destroy")
+
+    def test_at_once_and_once(self):
+        instance = self.kill("whole")
+        home = self.mount.directory_of("whole", "a") / "exec"
+        wait_for((self.base / "whole.d/left").exists, "the end of destroy")
+        self.assertIn("killed by signal 9", text(instance / "error"))
+        # All else had ended by then.
+        self.assertEqual(text(self.base / "whole.d/left"), "")
+        made, env = (programs.environment(text(self.base / "whole.d" / name)) for name in ("made", "env"))
+        self.assertEqual((made.pop("POOLFS_PROGRAM"), env.pop("POOLFS_PROGRAM")), ("create", "destroy"))
+        self.assertEqual(made, env)
+        self.assertEqual(env["POOLFS_DIRECTORY"], str(home))
+        self.remove(instance)
+        self.assertEqual(self.started("whole").count("destroy"), 1)
+        self.assertEqual(events(self.mount, "whole/a destroy"), [])
+
+    def test_while_create_is_run(self):
+        instance = self.kill("makes", ready=False)
+        wait_for(lambda: self.started("makes") == ["create", "destroy"], "destroy")
+        self.assertEqual(text(instance / "state"), "failed\n")
+        self.assertEqual(local_processes(self.token), [])
+        self.remove(instance)
+        self.assertEqual(self.started("makes"), ["create", "destroy"])
+
+    def test_failures_are_told(self):
+        for pool, words in {"sticks": "destroy ended with status 4: still busy",
+                            "clings": "destroy took more than 1 s (destroy_timeout)"}.items():
+            instance = self.kill(pool)
+            found = wait_for(lambda pool=pool: events(self.mount, f"{pool}/a destroy failed"), "an event")
+            self.assertIn(words, found[0])
+            self.assertEqual(len(found), 1)
+            self.remove(instance)
+            self.assertEqual(self.started(pool).count("destroy"), 1)
+        self.assertEqual(local_processes(self.token), [])
+
+    def test_rmdir_waits_for_it(self):
+        instance = self.kill("waits")
+        self.destroyed("waits")
+        instance.rmdir()
+        self.assertTrue(self.mount.directory_of("waits", "a"))
+        self.assertFalse(events(self.mount, "waits/a closing"))
+        (self.base / "waits.d/go").touch()
+        self.gone("waits")
+        wait_for(lambda: events(self.mount, "waits/a closing - destroyed"), "the end")
+
+    def test_while_destroy_is_run(self):
+        instance = self.new("first")
+        shim = self.mount.shim_pid("first", "a")
+        instance.rmdir()
+        wait_for((self.base / "first.d/begun").exists, "destroy")
+        os.kill(shim, signal.SIGKILL)
+        self.gone("first")
+        self.assertEqual(self.started("first").count("destroy"), 2)
+        self.assertEqual(local_processes(self.token), [])
+        self.assertIn("destroy ended with status 1", events(self.mount, "first/a destroy failed")[0])
+
+    def test_without_destroy(self):
+        instance = self.kill("plain")
+        wait_for(lambda: not local_processes(self.token), "end of what create left")
+        self.remove(instance)
+        self.assertEqual(set(self.started("plain")), {"create", "run"})
+
+
+class KilledAtTheEnd(ExecTest):
+    """Somebody unmounts at once, or the daemon is killed too."""
+
+    pools = {"a": {"create": "true\n", "destroy": "sleep 0.3; touch '%'\n"}}
+
+    @classmethod
+    def configure(cls):
+        cls.configuration = super().configure()
+        return cls.configuration
+
+    def setUp(self):
+        (self.base / "destroyed").unlink(missing_ok=True)
+        self.mount = harness.Mount(self.configuration)
+        self.addCleanup(self.mount.abandon)
+
+    @classmethod
+    def pool(cls, name, **keys):
+        return super().pool(name, **{key: value.replace("%", str(cls.base / "destroyed"))
+                                     for key, value in keys.items()})
+
+    def test_unmount(self):
+        self.new("a")
+        os.kill(self.mount.shim_pid("a", "a"), signal.SIGKILL)
+        self.mount.stop()
+        self.assertTrue((self.base / "destroyed").exists())
+
+    def test_next_daemon(self):
+        self.new("a", "b")
+        shim = self.mount.shim_pid("a", "b")
+        self.mount.process.kill()
+        self.mount.process.wait()
+        os.kill(shim, signal.SIGKILL)
+        before = self.mount.directory_of("a", "b")
+        self.mount.start()
+        wait_for(lambda: harness.sh(f"cat {self.mount.path}/events 2>&1 | grep 'a/b destroy done' || true"), "destroy")
+        self.assertTrue((self.base / "destroyed").exists())
+        wait_for(lambda: not before.exists(), "end of the directory")
+        self.mount.stop()
 
 
 class Cancelled(ExecTest):
