@@ -11,6 +11,7 @@
 #include "fs/guestagain.h"
 #include "fs/guestahead.h"
 #include "fs/guestfs.h"
+#include "fs/guestnext.h"
 
 /* What of open(2)'s flags concerns the guest. */
 #define OPEN_FLAGS (O_ACCMODE | O_TRUNC | O_APPEND | O_CREAT | O_EXCL)
@@ -173,19 +174,25 @@ static void opened(struct guest_op *op, const struct file_reply *reply, const vo
 void guestfs_open(struct request *request, struct object *object, int flags)
 {
 	struct guest_node *node = container_of(object, struct guest_node, object);
-	struct guest_op *op = guest_op_new(guestfs_queue(node), request, node, FILE_OPEN, opened);
 	bool small = !node->belief.seen || node->belief.size <= WHOLE_MAX;
+	bool reads = (flags & (O_ACCMODE | O_TRUNC)) == O_RDONLY;
 
-	op->message.flags = (uint32_t)(flags & OPEN_FLAGS);
-	if (small && op->queue->cache.time && (flags & (O_ACCMODE | O_TRUNC)) == O_RDONLY)
-		op->message.length = WHOLE_MAX;
-	if (guest_op_path(op, NULL) < 0)
-		return;
-	op->handle = guestfile_making(node);
-	if (op->handle)
-		guest_again_send(op);
-	else
-		guest_op_send(op);
+	if (!reads || !guest_next_open(request, node, opened)) {
+		struct guest_op *op = guest_op_new(guestfs_queue(node), request, node, FILE_OPEN, opened);
+
+		op->message.flags = (uint32_t)(flags & OPEN_FLAGS);
+		if (small && op->queue->cache.time && reads)
+			op->message.length = WHOLE_MAX;
+		if (guest_op_path(op, NULL) < 0)
+			return;
+		op->handle = guestfile_making(node);
+		if (op->handle)
+			guest_again_send(op);
+		else
+			guest_op_send(op);
+	}
+	if (small && reads)
+		guest_next_ask(node, WHOLE_MAX);
 }
 
 /* What was answered ahead is made, or not. */

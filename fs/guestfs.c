@@ -11,6 +11,7 @@
 #include "fs/guestahead.h"
 #include "fs/guestfile.h"
 #include "fs/guestlist.h"
+#include "fs/guestnext.h"
 #include "fs/guestop.h"
 #include "fs/instance.h"
 #include "fs/kernel.h"
@@ -67,6 +68,12 @@ static void ahead_settled(void *data)
 		instance_files_settled(fs->instance, guest_ahead_oldest(&fs->queue));
 }
 
+/* What nobody has opened. */
+void guestfs_close_ahead(struct guestfs *fs)
+{
+	guest_nexts_close(fs->queue.nexts);
+}
+
 /* What is under way. */
 uint64_t guestfs_ahead(const struct guestfs *fs)
 {
@@ -99,6 +106,8 @@ struct guestfs *guestfs_new(struct instance *instance)
 		return NULL;
 	}
 	fs->queue.looks = guest_looks_new(pool_mount(instance->pool)->loop);
+	if (fs->queue.eager && fs->queue.cache.time)
+		fs->queue.nexts = guest_nexts_new(pool_mount(instance->pool)->loop);
 	return fs;
 }
 
@@ -111,7 +120,9 @@ void guestfs_free(struct guestfs *fs)
 	guest_queue_set(&fs->queue, GUEST_GONE);
 	fs->root = NULL;
 	guest_looks_free(fs->queue.looks);
+	guest_nexts_free(fs->queue.nexts);
 	fs->queue.looks = NULL;
+	fs->queue.nexts = NULL;
 	guest_tree_clear(&fs->tree);
 	object_unref(&root->object);
 }

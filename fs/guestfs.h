@@ -29,6 +29,9 @@ void guestfs_free(struct guestfs *guestfs);
  * instance_files_settled when one ends. */
 uint64_t guestfs_ahead(const struct guestfs *guestfs);
 
+/* What was opened ahead of those who are going to open it is closed. */
+void guestfs_close_ahead(struct guestfs *guestfs);
+
 /* The guest's files may have changed: the kernel asks for everything anew. */
 void guestfs_doubt(struct guestfs *guestfs);
 

@@ -340,6 +340,39 @@ const struct file_entry *guest_list_next(struct guest_node *node, size_t *positi
 	return entry;
 }
 
+/* The entry behind the one at a place of the index, in that order; NULL: that is the last. */
+static const struct file_entry *entry_after(const struct guest_list *list, size_t place, enum guest_order order)
+{
+	const struct file_entry *entry = NULL;
+	size_t position = list->index[place];
+	const char *name;
+
+	if (order == GUEST_BY_NAME)
+		return place + 1 < list->count ? entry_at(list, list->index[place + 1]) : NULL;
+	files_entry_next(list->entries.data, list->entries.size, &position, &entry, &name);
+	return files_entry_next(list->entries.data, list->entries.size, &position, &entry, &name) > 0 ? entry : NULL;
+}
+
+/* The next file. */
+const struct file_entry *guest_list_after(struct guest_cache *cache, struct guest_node *node, const char *name,
+	enum guest_order order, char after[FILES_NAME_MAX + 1])
+{
+	struct guest_list *list = believed(cache, node);
+
+	for (ssize_t at = list ? find(list, name) : -1; at >= 0; at = find(list, after)) {
+		const struct file_entry *entry = entry_after(list, (size_t)at, order);
+
+		if (!entry)
+			return NULL;
+		memcpy(after, entry + 1, entry->name_size);
+		after[entry->name_size] = '\0';
+		if (entry->attr.valid & FILE_ATTR_MODE && S_ISREG(entry->attr.mode) &&
+			!touched_of(list, after, entry->name_size))
+			return entry;
+	}
+	return NULL;
+}
+
 /* All of them. */
 const struct text *guest_list_whole(struct guest_cache *cache, struct guest_node *node,
 	struct guest_moment *asked)

@@ -52,6 +52,11 @@ bool guest_list_behind(struct guest_cache *cache, struct guest_node *node, const
 /* The entry there, its name with a NUL; *position moves on. NULL: the end. */
 const struct file_entry *guest_list_next(struct guest_node *node, size_t *position, char name[FILES_NAME_MAX + 1]);
 
+/* The regular file that follows name in that order, and its name, which may be the same buffer; NULL: that is not
+ * known, or there is none. Nothing was done to it from here since. The entry is the list's, for the moment. */
+const struct file_entry *guest_list_after(struct guest_cache *cache, struct guest_node *node, const char *name,
+	enum guest_order order, char after[FILES_NAME_MAX + 1]);
+
 /* An entry of the directory is changed, or was, from here. number: of the operation that does so, if it is
  * answered ahead; else 0. */
 void guest_list_touch(struct guest_node *node, const char *name, uint64_t number);

@@ -20,6 +20,16 @@
 struct guest_handle;
 struct guest_list;
 struct guest_opening;
+struct guest_next;
+
+/* The orders in which the files of a directory may be opened. */
+enum guest_order { GUEST_LISTED, GUEST_BY_NAME, GUEST_ORDERS };
+
+/* How a directory's files are opened, in one of these; see guestnext.h. */
+struct guest_following {
+	ino_t expected;		/* the number of the one that is next; 0: none */
+	unsigned run;		/* how many in a row were */
+};
 
 /* What the kernel was told about a node; see guestcache.h. */
 struct guest_belief {
@@ -116,6 +126,8 @@ struct guest_node {
 	unsigned missed;		/* look-ups since then */
 	bool made_here;			/* of a directory */
 	LIST_HEAD(, guest_handle) handles;
+	struct guest_next *next;	/* it is open for whoever opens it next; NULL: it is not */
+	struct guest_following following[GUEST_ORDERS]; /* of a directory */
 	unsigned changes;		/* made here */
 	/* Connections, counted from 1, over which bytes were written that were not synced: the last one, and
 	 * the one before that. 0: none. */

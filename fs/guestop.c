@@ -238,6 +238,14 @@ static void interrupted(struct request *request, void *data)
 	guest_op_fail(op, -EINTR);
 }
 
+/* Somebody waits for it. */
+void guest_op_wait(struct guest_op *op, struct request *request, guest_done *done)
+{
+	op->request = request;
+	op->done = done;
+	request_wait(request, interrupted, op);
+}
+
 /* Copies what was lent. */
 void guest_op_keep(struct guest_op *op)
 {

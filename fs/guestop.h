@@ -19,6 +19,7 @@
 
 struct guest_op;
 struct guest_looks;
+struct guest_nexts;
 struct guest_queue;
 struct shim;
 
@@ -70,6 +71,7 @@ struct guest_queue {
 	struct guest_op_list sent, held;
 	struct guest_cache cache;
 	struct guest_looks *looks;	/* of guestagain.h; NULL: nothing is looked at */
+	struct guest_nexts *nexts;	/* of guestnext.h; NULL: nothing is opened ahead */
 	size_t whole_size;		/* bytes that came with opens and are kept */
 	size_t behind_bytes;		/* of writes that were answered and are under way */
 	unsigned behind_count;
@@ -103,6 +105,8 @@ int guest_op_path2(struct guest_op *op, struct guest_node *other, const char *na
 void guest_op_keep(struct guest_op *op);
 /* Sends or holds; from here on the op is the queue's. */
 void guest_op_send(struct guest_op *op);
+/* The op, which was sent for nobody, answers request, as `done` does. */
+void guest_op_wait(struct guest_op *op, struct request *request, guest_done *done);
 /* Closes an open file of the transport; nobody waits for the end. */
 void guest_queue_close(struct guest_queue *queue, uint64_t handle);
 /* Ends with our own error. */

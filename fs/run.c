@@ -183,6 +183,7 @@ void run_submit(struct run *run, const void *text, size_t size)
 
 	text_append(&run->command, text, size);
 	run->submitted = true;
+	guestfs_close_ahead(run->instance->guestfs);
 	if (guestfs_ahead(run->instance->guestfs))
 		shim_hold(shim, guestfs_ahead(run->instance->guestfs));
 	if (has_setup(run)) {

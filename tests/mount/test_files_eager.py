@@ -129,6 +129,26 @@ class Answers(Eager):
         self.assertEqual(self.errors(), 0)
 
 
+class Reading(Eager):
+    def test_one_after_the_other(self):
+        """Files that were read ahead show what was done to them since, from here and by a run."""
+        names = [f"f{i:02}" for i in range(60)]
+        for name in names:
+            write(self.there / name, b"first")
+        self.assertEqual(sorted(os.listdir(self.here)), names)
+        for i, name in enumerate(names):
+            if i % 7 == 0:
+                write(self.here / name, b"from here")
+            elif i % 7 == 3:
+                os.unlink(self.here / name)
+                write(self.here / name, b"new")
+            elif i % 20 == 4:
+                self.run_in(self.instance, f"cd {self.there}; printf %s 'by a run' >{name}")
+            expected = {0: b"from here", 3: b"new"}.get(i % 7, b"by a run" if i % 20 == 4 else b"first")
+            self.assertEqual(read(self.here / name), expected)
+            self.assertEqual(os.stat(self.here / name).st_size, len(expected))
+
+
 class Taught(Eager):
     # However slow the test is, what was known at its beginning is known at its end.
     keys = {**Eager.keys, "cache": 60}

@@ -227,17 +227,20 @@ void far_refuse(enum file_op op, int error)
 	far_reply(far_oldest_of(op), &reply);
 }
 
-void far_list(const char *name)
+void far_list(const char *const *names)
 {
-	static const struct file_attr attr = { .valid = FILE_ATTR_MODE, .mode = S_IFREG | 0644 };
-	static const struct file_reply reply;
+	struct file_attr attr = { .valid = FILE_ATTR_MODE | FILE_ATTR_SIZE, .mode = S_IFREG | 0644 };
+	const struct file_reply reply = { 0 };
 	struct far_sent *to = far_oldest_of(FILE_OPENDIR);
 	struct text payload = { 0 };
 	uint64_t id = to->id;
 
 	to->id = 0;
 	text_append(&payload, &reply, sizeof(reply));
-	files_entry_append(&payload, &attr, name, strlen(name));
+	for (; *names; names++) {
+		attr.size = strchr(*names, '+') ? 1u << 20 : far_size;
+		files_entry_append(&payload, &attr, *names, strlen(*names));
+	}
 	assert_int_equal(guestfs_reply(far_files, id, payload.data, payload.size), 0);
 	text_done(&payload);
 }

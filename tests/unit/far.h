@@ -48,8 +48,9 @@ extern uint64_t far_size;
 /* The same, with an error; and of any that was sent. */
 void far_refuse(enum file_op op, int error);
 void far_reply(struct far_sent *sent, const struct file_reply *reply);
-/* Answers the oldest OPENDIR: a file of that name is all that is in it. */
-void far_list(const char *name);
+/* Answers the oldest OPENDIR with files of these names, in this order, ended by NULL. They have far_size bytes, or a
+ * mebibyte where the name ends in '+'. */
+void far_list(const char *const *names);
 /* Answers all until nothing more comes. */
 void far_settle(void);
 

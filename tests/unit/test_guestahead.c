@@ -294,7 +294,7 @@ static void listed_directories_are_known_too(void **state)
 	far_settle();
 	guestfs_doubt(far_files);
 	guestfs_opendir(record_new(&record), sub);
-	far_list("f");
+	far_list((const char *const[]){ "f", NULL });
 	guestfs_release(record.handle);
 	look_up(&record, sub, "f");
 	assert_int_equal(record.replies, 1);
