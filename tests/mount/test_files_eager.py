@@ -14,7 +14,8 @@ from harness import read, text, wait_for, write
 
 
 class Eager(guestfiles.FilesTest):
-    keys = {"files_mode": "eager"}
+    # However slow a test is, what is known at its beginning is known at its end.
+    keys = {"files_mode": "eager", "cache": 60}
 
     @contextlib.contextmanager
     def stopped(self):
@@ -150,9 +151,6 @@ class Reading(Eager):
 
 
 class Taught(Eager):
-    # However slow the test is, what was known at its beginning is known at its end.
-    keys = {**Eager.keys, "cache": 60}
-
     def taught(self):
         """As known(), and the guest has shown how it renames, and that it makes hard links."""
         top = self.known()
@@ -397,6 +395,7 @@ class Ends(Eager):
 class Model(test_files_model.Operations, Eager):
     """Random operations, as in test_files_model.py; the guest's own come when all from here are done."""
 
+    keys = {"files_mode": "eager"}
     count = 1500
 
     def guest(self, source):
@@ -414,7 +413,7 @@ class Model(test_files_model.Operations, Eager):
 class ModelOfOwners(Model):
     """With the guest's owners, which what is made up must have too."""
 
-    keys = {**Eager.keys, "owner": "guest"}
+    keys = {**Model.keys, "owner": "guest"}
     count = 500
 
 
