@@ -191,6 +191,24 @@ static void send_quiet(struct guest_op *op)
 	op_free(op);
 }
 
+/* Has a slot for what is read or written in bulk, if one is free; what is written is copied to it. Its
+ * number, or 0. */
+static uint32_t lend_slot(struct guest_op *op)
+{
+	const struct file_request *message = &op->message;
+	bool bulk = (message->op == FILE_READ && message->length >= GUEST_SLOT_LEAST) ||
+		(message->op == FILE_WRITE && message->data_size >= GUEST_SLOT_LEAST);
+	char *memory = bulk ? shim_slots(op->queue->shim) : NULL;
+	uint32_t number = memory ? guest_slots_lend(&op->queue->slots, op->id) : 0;
+
+	if (!number)
+		return 0;
+	op->slot = slots_at(memory, number);
+	if (message->data_size)
+		memcpy(op->slot, op->data ? op->data : op->borrowed, message->data_size);
+	return number;
+}
+
 /* Gives one to the shim. */
 static void send_now(struct guest_op *op)
 {
@@ -203,14 +221,19 @@ static void send_now(struct guest_op *op)
 
 	op->message.path_size = op->path ? (uint32_t)strlen(op->path) : 0;
 	op->message.path2_size = op->path2 ? (uint32_t)strlen(op->path2) : 0;
-	struct iovec parts[] = { { &op->message, sizeof(op->message) },
+	struct frame_slot slot = { .number = lend_slot(op) };
+	struct iovec parts[] = { { &slot, sizeof(slot) },
+		{ &op->message, sizeof(op->message) },
 		{ op->path, op->message.path_size },
 		{ op->path2, op->message.path2_size },
 		{ op->data ? op->data : (void *)op->borrowed, op->message.data_size } };
 	op->sent = true;
 	TAILQ_INSERT_TAIL(&queue->sent, op, entry);
 	queue->count++;
-	shim_send_parts(queue->shim, FRAME_FILE, op->id, parts, 4);
+	if (slot.number)
+		shim_send_parts(queue->shim, FRAME_FILE_SLOT, op->id, parts, 4);
+	else
+		shim_send_parts(queue->shim, FRAME_FILE, op->id, parts + 1, 4);
 	free(op->data);
 	op->data = NULL;
 }
@@ -233,8 +256,10 @@ static void interrupted(struct request *request, void *data)
 	struct guest_op *op = data;
 
 	take_out(op);
-	if (op->sent)
+	if (op->sent) {
+		guest_slots_cancelled(&op->queue->slots, op->id, op->queue->next_id);
 		shim_send(op->queue->shim, FRAME_CANCEL, op->id, NULL, 0);
+	}
 	guest_op_fail(op, -EINTR);
 }
 
@@ -296,6 +321,8 @@ void guest_queue_close(struct guest_queue *queue, uint64_t handle)
 {
 	struct guest_op *op = guest_op_new(queue, NULL, NULL, FILE_CLOSE, closed);
 
+	if (queue->mode == GUEST_UP)
+		guest_slots_rest(&queue->slots, shim_slots(queue->shim));
 	op->message.handle = handle;
 	op->message.flags = FILES_QUIET;
 	guest_op_send(op);
@@ -320,6 +347,7 @@ void guest_queue_set(struct guest_queue *queue, enum guest_mode mode)
 		int error = mode == GUEST_DOWN ? -EHOSTDOWN : -ENODEV;
 
 		queue->connection++;
+		guest_slots_cancelled(&queue->slots, 0, queue->next_id);
 		queue->one_step = queue->renames = queue->links = false;
 		end_all(&queue->sent, error);
 		end_all(&queue->held, error);
@@ -346,14 +374,23 @@ int guest_queue_reply(struct guest_queue *queue, uint64_t id, const void *payloa
 	TAILQ_FOREACH(op, &queue->sent, entry)
 		if (op->id == id)
 			break;
+	const void *data = (const char *)payload + sizeof(reply);
+	size -= sizeof(reply);
+	if (op && op->slot && op->message.op == FILE_READ) {
+		if (size || reply.count > op->message.length)
+			return -EPROTO;
+		data = op->slot;
+		size = reply.error ? 0 : reply.count;
+	}
 	if (op) {
 		take_out(op);
 		if (reply.error == -ENOSYS && !may_be_missing(op))
 			reply.error = -EOPNOTSUPP;
-		finish(op, &reply, (const char *)payload + sizeof(reply), size - sizeof(reply));
+		finish(op, &reply, data, size);
 	} else if (reply.error == 0 && reply.handle) {
 		guest_queue_close(queue, reply.handle);
 	}
+	guest_slots_answered(&queue->slots, id);
 	pump(queue);
 	return 0;
 }

@@ -15,6 +15,7 @@
 #include "backends/protocol/files.h"
 #include "fs/guestcache.h"
 #include "fs/guestnode.h"
+#include "fs/guestslots.h"
 #include "fs/request.h"
 
 struct guest_op;
@@ -51,6 +52,7 @@ struct guest_op {
 	TAILQ_ENTRY(guest_op) ahead;	/* in the queue's, of those answered ahead (guestahead.h) */
 	struct guest_node *about;	/* referenced: what such an op is about; NULL: it is none */
 	uint64_t number;		/* of such an op, from 1 on */
+	char *slot;			/* where its data are once it was sent; NULL: they go in the frames */
 };
 
 enum guest_mode {
@@ -69,6 +71,7 @@ struct guest_queue {
 	uint64_t next_id;
 	unsigned count;			/* in both lists */
 	struct guest_op_list sent, held;
+	struct guest_slots slots;
 	struct guest_cache cache;
 	struct guest_looks *looks;	/* of guestagain.h; NULL: nothing is looked at */
 	struct guest_nexts *nexts;	/* of guestnext.h; NULL: nothing is opened ahead */

@@ -14,7 +14,8 @@
 #include <uv.h>
 
 /* Descriptors that a child gets, from 0 on. */
-#define PROCESS_FDS 5
+#define PROCESS_FDS 6
+#define PROCESS_FDS_NONE { -1, -1, -1, -1, -1, -1 }
 
 struct process;
 /* The children that somebody started, and what tells of their ends. */

@@ -119,7 +119,7 @@ struct remains *remains_clean(struct mount *mount, const char *path, int directo
 {
 	struct remains *remains = memory_new(sizeof(*remains));
 	struct process_plan plan = { .file = mount->shim, .argv = remains->argv,
-		.fds = { -1, -1, -1, -1, -1 }, .prepare = prepare, .started = started, .exited = exited };
+		.fds = PROCESS_FDS_NONE, .prepare = prepare, .started = started, .exited = exited };
 
 	remains->directory = fcntl(directory, F_DUPFD_CLOEXEC, 3);
 	remains->path = memory_string(path);

@@ -16,6 +16,7 @@
 #include "backends/base/memory.h"
 #include "backends/base/values.h"
 #include "backends/protocol/frame.h"
+#include "backends/protocol/slots.h"
 #include "fs/instance.h"
 #include "fs/mount.h"
 #include "fs/pool.h"
@@ -45,7 +46,8 @@ struct start {
 	char *argv[3];
 	char *description;		/* the text of instance.json */
 	int directory;			/* descriptor of the directory */
-	int listener, peer, err;	/* what the process gets; -1: that could not be made */
+	int listener, peer, err, slots;	/* what the process gets; -1: that could not be made */
+	char *memory;			/* the slots mapped; NULL: there are none */
 	const char *failed;		/* what failed, for people */
 };
 
@@ -58,6 +60,7 @@ struct shim {
 	struct frame_link *link;
 	struct process process;
 	struct start *start;		/* until it is started, or that has failed */
+	char *slots;			/* the memory shared with the process; NULL: there is none */
 	uv_timer_t timer;		/* the limit of a stop, or of an exit */
 	uv_work_t removal;
 	bool running;			/* there is a process that has not been reaped */
@@ -239,7 +242,7 @@ static void process_exited(struct process *process, int status, int signal)
 /* What a start that is over needs no more. */
 static void start_free(struct start *start)
 {
-	int fds[] = { start->listener, start->peer, start->err };
+	int fds[] = { start->listener, start->peer, start->err, start->slots };
 
 	for (size_t i = 0; i < sizeof(fds) / sizeof(*fds); i++)
 		if (fds[i] >= 0)
@@ -270,6 +273,7 @@ static void process_started(struct process *process, int result)
 	const char *failed = start->failed;
 
 	shim->instance->directory = start->directory;
+	shim->slots = start->memory;
 	start_free(start);
 	shim->start = NULL;
 	shim->running = result == 0;
@@ -286,6 +290,14 @@ static int open_stderr(const struct shim *shim, int directory)
 	if (shim->mount->foreground)
 		return fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, PROCESS_FDS);
 	return openat(directory, STDERR_FILE, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+}
+
+/* In a worker: the memory to be shared. Without it, all goes through the socket. */
+static void prepare_slots(struct process *process, struct start *start)
+{
+	start->slots = slots_make();
+	if (start->slots >= 0 && slots_map(start->slots, &start->memory) == 0)
+		process->plan.fds[PROTOCOL_SLOTS_FD] = start->slots;
 }
 
 /* In a worker, for a disk may take its time: makes the directory with instance.json and the listening
@@ -314,6 +326,7 @@ static int prepare_directory(struct process *process)
 	process->plan.fds[STDERR_FILENO] = start->err;
 	process->plan.fds[PROTOCOL_LISTENER_FD] = start->listener;
 	process->plan.fds[PROTOCOL_DAEMON_FD] = start->peer;
+	prepare_slots(process, start);
 	return 0;
 }
 
@@ -323,7 +336,7 @@ static void start_process(struct shim *shim, char *description, int peer)
 	struct start *start = memory_new(sizeof(*start));
 	struct process_plan plan = { .file = shim->mount->shim,
 		.argv = start->argv,
-		.fds = { -1, -1, -1, -1, -1 },
+		.fds = PROCESS_FDS_NONE,
 		.prepare = prepare_directory,
 		.started = process_started,
 		.exited = process_exited };
@@ -333,7 +346,7 @@ static void start_process(struct shim *shim, char *description, int peer)
 	start->argv[1] = start->path;
 	start->description = description;
 	start->peer = peer;
-	start->directory = start->listener = start->err = -1;
+	start->directory = start->listener = start->err = start->slots = -1;
 	shim->start = start;
 	process_start(&shim->process, shim->mount->processes, &plan);
 }
@@ -461,6 +474,12 @@ void shim_send_late(struct shim *shim, enum frame_type type, uint64_t id, const 
 		frame_link_send_late(shim->link, type, id, &part, 1);
 }
 
+/* What is shared. */
+char *shim_slots(const struct shim *shim)
+{
+	return shim->slots;
+}
+
 /* Bytes that wait. */
 size_t shim_queued(const struct shim *shim)
 {
@@ -475,6 +494,7 @@ static void uv_closed(uv_handle_t *handle)
 
 	shim_settled(shim, UINT64_MAX);
 	shim->events->gone(shim->instance);
+	slots_unmap(shim->slots);
 	free(shim);
 	mount_shim_gone(mount);
 }

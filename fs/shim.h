@@ -47,6 +47,9 @@ size_t shim_queued(const struct shim *shim);
 /* The same for what nobody waits for: it goes with the next frame, or a moment later (frame.h). */
 void shim_send_late(struct shim *shim, enum frame_type type, uint64_t id, const void *data, size_t size);
 
+/* The memory shared with the process (slots.h), which lives as long as the shim; NULL: there is none, or not yet. */
+char *shim_slots(const struct shim *shim);
+
 /* A run is about to be sent that has to wait until shim_settled tells of a number above this one: frames of runs, from
  * now on, are kept in order until then. */
 void shim_hold(struct shim *shim, uint64_t number);

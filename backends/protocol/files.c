@@ -56,7 +56,7 @@ int files_path_valid(const char *path, size_t size)
 }
 
 /* Whether the numbers are in range and the parts fill the payload exactly. */
-static bool request_sizes_valid(const struct file_request *request, size_t size)
+static bool request_sizes_valid(const struct file_request *request, size_t size, size_t data_size)
 {
 	if (request->op >= FILE_OPS ||
 		request->length > (request->op == FILE_COPY ? FILES_COPY_MAX : FILES_DATA_MAX))
@@ -68,7 +68,7 @@ static bool request_sizes_valid(const struct file_request *request, size_t size)
 		request->offset2 > INT64_MAX)
 		return false;
 	return size - sizeof(*request) ==
-		(size_t)request->path_size + request->path2_size + request->data_size;
+		(size_t)request->path_size + request->path2_size + data_size;
 }
 
 /* Whether the request carries what its operation needs, and nothing else. */
@@ -95,13 +95,13 @@ static bool call_valid(const struct file_call *call)
 	return request->path2_size == 0;
 }
 
-/* Takes a request apart. */
-int files_decode(const void *payload, size_t size, char *buffer, struct file_call *out)
+/* Takes a request apart; slot: NULL, or where its data are. */
+static int decode(const void *payload, size_t size, char *buffer, const void *slot, struct file_call *out)
 {
 	const struct file_request *request = payload;
 	const char *rest = (const char *)(request + 1);
 
-	if (size < sizeof(*request) || !request_sizes_valid(request, size))
+	if (size < sizeof(*request) || !request_sizes_valid(request, size, slot ? 0 : request->data_size))
 		return -EPROTO;
 	char *path = buffer, *path2 = buffer + FILES_PATH_MAX + 1;
 	memcpy(path, rest, request->path_size);
@@ -113,11 +113,32 @@ int files_decode(const void *payload, size_t size, char *buffer, struct file_cal
 		.request = request,
 		.path = path,
 		.path2 = path2,
-		.data = rest + request->path_size + request->path2_size,
+		.data = slot ? slot : rest + request->path_size + request->path2_size,
 	};
 	if (!call_valid(&call))
 		return -EPROTO;
 	*out = call;
+	return 0;
+}
+
+/* With its data. */
+int files_decode(const void *payload, size_t size, char *buffer, struct file_call *call)
+{
+	return decode(payload, size, buffer, NULL, call);
+}
+
+/* With a slot. */
+int files_decode_apart(const void *payload, size_t size, char *buffer, const void *slot,
+	struct file_call *call)
+{
+	struct file_call got;
+	int result = decode(payload, size, buffer, slot, &got);
+
+	if (result < 0)
+		return result;
+	if (got.request->op != FILE_READ && got.request->op != FILE_WRITE)
+		return -EPROTO;
+	*call = got;
 	return 0;
 }
 

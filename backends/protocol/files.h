@@ -119,6 +119,9 @@ struct file_call {
  * is aligned to 8. 0, or -EPROTO.
  */
 int files_decode(const void *payload, size_t size, char *buffer, struct file_call *call);
+/* The same for a READ or a WRITE whose data are in a slot, not in the payload. */
+int files_decode_apart(const void *payload, size_t size, char *buffer, const void *slot,
+	struct file_call *call);
 
 /* Whether path fits the rules at the head of this file. */
 int files_path_valid(const char *path, size_t size);

@@ -18,8 +18,9 @@
  *   anything else   belongs to the backend
  *
  * Command line of the shim: poolfs-shim DIRECTORY, with the listening socket as
- * descriptor 3, and as descriptor 4 the connection of the daemon that starts it. It begins to boot at
- * once, serves one connection at a time (a new one replaces the old), and goes on when the daemon goes away. It ends after
+ * descriptor 3, as descriptor 4 the connection of the daemon that starts it, and as descriptor 5 the
+ * memory that it shares with this daemon (slots.h), or /dev/null. It begins to boot at once, serves one
+ * connection at a time (a new one replaces the old), and goes on when the daemon goes away. It ends after
  * FRAME_STOP, when the machine is gone; the daemon then removes the directory.
  *
  * Each frame is a header and `size` bytes. Both ends first send FRAME_HELLO; after
@@ -37,6 +38,7 @@
 #define PROTOCOL_VERSION	1
 #define PROTOCOL_LISTENER_FD	3
 #define PROTOCOL_DAEMON_FD	4
+#define PROTOCOL_SLOTS_FD	5
 /* No payload is longer: one megabyte of file data, and what describes it. */
 #define PROTOCOL_PAYLOAD_MAX	(1048576u + 65536u)
 /* Longest text of a command, as what Linux lets one argument have (MAX_ARG_STRLEN, with its NUL). */
@@ -94,6 +96,10 @@ enum frame_type {
 	FRAME_VERB,		/* struct frame_verb, the verb, its argument: the backend is to do it. What
 				   comes of it is told by VERB_DONE, and stands in the log and, with the key
 				   "verb", in STATUS */
+	FRAME_FILE_SLOT,	/* as FRAME_FILE, behind a struct frame_slot; READ and WRITE only. The data of
+				   the request or of its reply are in the slot, not in the frame; the reply's
+				   `count` is how many were read. The shim lets go of the slot with the reply, or
+				   when it takes FRAME_CANCEL */
 
 	/* shim to daemon */
 	FRAME_STATE = 64,	/* struct frame_state, then the reason as text (may be empty) */
@@ -133,6 +139,12 @@ enum frame_type {
 struct frame_hello {
 	uint32_t version;	/* PROTOCOL_VERSION */
 	int32_t pid;		/* of the sender */
+};
+
+/* Stands before a request of FRAME_FILE_SLOT. */
+struct frame_slot {
+	uint32_t number;	/* 1 to SLOTS_COUNT (slots.h) */
+	uint32_t reserved;	/* 0 */
 };
 
 /* What FRAME_MACHINE asks for; a kind of machine that cannot do it says so in the log. */

@@ -104,6 +104,8 @@ static const struct frame_rule rules[] = {
 	[FRAME_RUN_FORGET] = { commands_forget, 0, 0, true },
 	[FRAME_CONSOLE_INPUT] = { take_console_input, 0, PROTOCOL_PAYLOAD_MAX },
 	[FRAME_FILE] = { requests_add, sizeof(struct file_request), PROTOCOL_PAYLOAD_MAX, true },
+	[FRAME_FILE_SLOT] = { requests_add_slot, sizeof(struct frame_slot) + sizeof(struct file_request),
+		PROTOCOL_PAYLOAD_MAX, true },
 	[FRAME_CANCEL] = { requests_cancel, 0, 0, true },
 	[FRAME_FORWARD] = { forwards_add, sizeof(struct frame_forward) + 1,
 		sizeof(struct frame_forward) + PROTOCOL_FORWARD_NAME_MAX +

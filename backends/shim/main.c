@@ -27,6 +27,7 @@
 #include "backends/module/describe.h"
 #include "backends/module/load.h"
 #include "backends/process/launch.h"
+#include "backends/protocol/slots.h"
 #include "backends/protocol/sockets.h"
 #include "backends/shim/clean.h"
 #include "backends/shim/registry.h"
@@ -44,6 +45,7 @@ struct instance {
 	const struct poolfs_key **tables;
 	struct poolfs_values *values;
 	struct patterns *patterns;		/* of crashes */
+	char *slots;				/* the memory shared with the daemon; NULL: there is none */
 };
 
 struct program {
@@ -67,7 +69,7 @@ static void close_others(void)
 
 	while (dir && (entry = readdir(dir))) {
 		int fd = atoi(entry->d_name);
-		if (fd > PROTOCOL_DAEMON_FD && fd != dirfd(dir))
+		if (fd > PROTOCOL_SLOTS_FD && fd != dirfd(dir))
 			close(fd);
 	}
 	if (dir)
@@ -95,6 +97,15 @@ static int check_sockets(void)
 		return complain("descriptor 3", "not a listening socket");
 	return sockets_is_stream(PROTOCOL_DAEMON_FD, FORWARD_UNIX) ?
 		       0 : complain("descriptor 4", "not a connection");
+}
+
+/* Maps descriptor 5, if the daemon hands memory over. */
+static int map_slots(char **slots)
+{
+	int result = slots_map(PROTOCOL_SLOTS_FD, slots);
+
+	close(PROTOCOL_SLOTS_FD);
+	return result == 0 || result == -ENXIO ? 0 : complain("descriptor 5", strerror(-result));
 }
 
 /* Signals and limits. A core file would hold secrets; programs of the machine may have one, if they want. */
@@ -271,6 +282,7 @@ static int run(const struct instance *instance, const char *directory, int dirfd
 		.dirfd = dirfd,
 		.listener = PROTOCOL_LISTENER_FD,
 		.connection = PROTOCOL_DAEMON_FD,
+		.slots = instance->slots,
 		.outlives = outlives(instance),
 		.stop_limit = stop_limit(instance),
 		.grace = LIMITS_GRACE_MS,
@@ -312,6 +324,8 @@ static int work(struct instance *instance, const char *directory, int dirfd)
 	int result = write_pid();
 
 	if (result == 0)
+		result = map_slots(&instance->slots);
+	if (result == 0)
 		result = read_instance(instance);
 	if (result == 0)
 		result = read_patterns(instance);
@@ -332,6 +346,7 @@ static int serve(const char *name, bool cleans)
 		result = read_instance(&instance) < 0 ? -1 : clean(&instance, directory, fd);
 	else if (result == 0)
 		result = work(&instance, directory, fd);
+	slots_unmap(instance.slots);
 	patterns_free(instance.patterns);
 	values_free(instance.values);
 	free(instance.tables);

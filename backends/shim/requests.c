@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "backends/base/memory.h"
+#include "backends/protocol/slots.h"
 #include "backends/shim/shim.h"
 
 struct request {
@@ -14,6 +15,7 @@ struct request {
 	uint64_t key;		/* the transport's: unlike id it never comes twice */
 	uint32_t op;
 	size_t bytes;		/* that its data takes, or its answer */
+	char *slot;		/* for its data, or its answer; NULL: these are in the frame */
 	TAILQ_ENTRY(request) all;
 };
 
@@ -86,6 +88,22 @@ static void handle_remove(struct requests *requests, uint64_t handle)
 	}
 }
 
+/* Answers a read whose data have a slot; more than there is room for becomes an error. */
+static void answer_apart(struct request *request, const struct file_reply *reply, const void *bytes,
+	size_t size)
+{
+	struct file_reply copy = *reply;
+
+	if (size > FILES_DATA_MAX) {
+		answer_error(request->shim, request->id, -EIO);
+		return;
+	}
+	if (size)
+		memcpy(request->slot, bytes, size);
+	copy.count = (uint32_t)size;
+	answer(request->shim, request->id, &copy, NULL, 0);
+}
+
 /* The transport answers. */
 static void request_done(void *data, const struct file_reply *reply, const void *bytes, size_t size)
 {
@@ -93,12 +111,15 @@ static void request_done(void *data, const struct file_reply *reply, const void 
 
 	if (reply->error == 0 && reply->handle)
 		handle_add(&request->shim->requests, reply->handle);
-	answer(request->shim, request->id, reply, bytes, size);
+	if (request->slot && request->op == FILE_READ && reply->error == 0)
+		answer_apart(request, reply, bytes, size);
+	else
+		answer(request->shim, request->id, reply, bytes, size);
 	request_free(request);
 }
 
 /* Hands a request to the transport. */
-static void request_send(struct shim *shim, uint64_t id, const struct file_call *call)
+static void request_send(struct shim *shim, uint64_t id, const struct file_call *call, char *slot)
 {
 	struct request *request = memory_new(sizeof(*request));
 
@@ -106,6 +127,7 @@ static void request_send(struct shim *shim, uint64_t id, const struct file_call 
 	request->id = id;
 	request->key = ++shim->requests.key;
 	request->op = call->request->op;
+	request->slot = slot;
 	request->bytes = call->request->data_size + call->request->length;
 	TAILQ_INSERT_TAIL(&shim->requests.all, request, all);
 	shim->requests.count++;
@@ -127,17 +149,16 @@ static struct request *request_find(struct shim *shim, uint64_t id)
 	return NULL;
 }
 
-/* FRAME_FILE. */
-int requests_add(struct shim *shim, uint64_t id, const void *payload, size_t size)
+/* Takes a request that is well-formed, or refuses it. */
+static int take(struct shim *shim, uint64_t id, const struct file_call *call, char *slot)
 {
-	struct requests *requests = &shim->requests;
-	struct file_call call;
+	const struct requests *requests = &shim->requests;
+	bool opens = call->request->op == FILE_OPEN || call->request->op == FILE_OPENDIR;
+	bool closes = call->request->op == FILE_CLOSE;
 
-	if (files_decode(payload, size, requests->strings, &call) < 0 || request_find(shim, id))
+	if (request_find(shim, id))
 		return -EPROTO;
-	bool opens = call.request->op == FILE_OPEN || call.request->op == FILE_OPENDIR;
-	bool closes = call.request->op == FILE_CLOSE;
-	if (closes && call.request->flags & FILES_QUIET)
+	if (closes && call->request->flags & FILES_QUIET)
 		id = 0;
 	if (!life_is_up(shim))
 		answer_error(shim, id, -EHOSTDOWN);
@@ -146,8 +167,32 @@ int requests_add(struct shim *shim, uint64_t id, const void *payload, size_t siz
 	else if (opens && requests->handle_count >= REQUESTS_HANDLES_MAX)
 		answer_error(shim, id, -EMFILE);
 	else
-		request_send(shim, id, &call);
+		request_send(shim, id, call, slot);
 	return 0;
+}
+
+/* FRAME_FILE. */
+int requests_add(struct shim *shim, uint64_t id, const void *payload, size_t size)
+{
+	struct file_call call;
+
+	if (files_decode(payload, size, shim->requests.strings, &call) < 0)
+		return -EPROTO;
+	return take(shim, id, &call, NULL);
+}
+
+/* FRAME_FILE_SLOT. */
+int requests_add_slot(struct shim *shim, uint64_t id, const void *payload, size_t size)
+{
+	const struct frame_slot *head = payload;
+	struct file_call call;
+
+	if (!shim->setup.slots || head->number < 1 || head->number > SLOTS_COUNT)
+		return -EPROTO;
+	char *slot = slots_at(shim->setup.slots, head->number);
+	if (files_decode_apart(head + 1, size - sizeof(*head), shim->requests.strings, slot, &call) < 0)
+		return -EPROTO;
+	return take(shim, id, &call, slot);
 }
 
 /* FRAME_CANCEL. */
@@ -183,7 +228,7 @@ void requests_drop(struct shim *shim)
 	while (requests->handle_count > 0 && life_is_up(shim)) {
 		struct file_request close_request = { .op = FILE_CLOSE, .handle = requests->handles[0] };
 		struct file_call call = { &close_request, "", "", NULL };
-		request_send(shim, 0, &call);
+		request_send(shim, 0, &call, NULL);
 	}
 	requests_disconnected(shim);
 }

@@ -35,8 +35,9 @@ struct requests {
 };
 
 void requests_init(struct shim *shim);
-/* The frames FRAME_FILE and FRAME_CANCEL. */
+/* The frames FRAME_FILE, FRAME_FILE_SLOT and FRAME_CANCEL. */
 int requests_add(struct shim *shim, uint64_t id, const void *payload, size_t size);
+int requests_add_slot(struct shim *shim, uint64_t id, const void *payload, size_t size);
 int requests_cancel(struct shim *shim, uint64_t id, const void *payload, size_t size);
 /* The daemon is gone: its requests and handles are of no use. */
 void requests_drop(struct shim *shim);

@@ -38,6 +38,7 @@ struct shim_setup {
 	int dirfd;			/* the directory; stays the caller's */
 	int listener;			/* a listening socket, which becomes the core's */
 	int connection;			/* likewise, the first daemon's; -1: it connects later */
+	char *slots;			/* what slots_map gave, the caller's; NULL: there are none */
 	bool outlives;			/* POOLFS_FEATURE_OUTLIVES: the machine goes on */
 	uint64_t stop_limit;		/* LIFE_STOP_MS, and what the kind has */
 	uint64_t grace;			/* LIMITS_GRACE_MS */

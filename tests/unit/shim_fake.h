@@ -54,6 +54,7 @@ struct transport_run {
 struct fake_file {
 	uint64_t key, handle;
 	uint32_t op;
+	const void *bytes;		/* that it carries, which only counts where they are in a slot */
 	transport_file_done *done;
 	void *data;
 	bool cancelled;
@@ -85,6 +86,7 @@ struct fake {
 	int connects, frees;
 	struct transport_run runs[RUNS];
 	int run_count;
+	char *slots;			/* as of struct shim_setup */
 	struct fake_file files[FILES];
 	int file_count;
 };
@@ -92,6 +94,7 @@ struct fake {
 /* The daemon's end. */
 struct peer {
 	struct frame_link *link;
+	uint32_t count;			/* of the last reply */
 	bool closed;
 	int reason;
 	struct text log;		/* one line for each frame */
@@ -296,6 +299,7 @@ static int peer_frame(void *data, const struct frame_header *header, const void 
 		assert_true(header->size >= sizeof(*reply));
 		text_printf(&peer.log, " reply %d %.*s", reply->error,
 			(int)(header->size - sizeof(*reply)), (const char *)(reply + 1));
+		peer.count = reply->count;
 	} else if (header->type == FRAME_RUN_INPUT_TAKEN) {
 		const struct frame_run_taken *taken = payload;
 		assert_int_equal(header->size, sizeof(*taken));
@@ -443,6 +447,7 @@ static inline void instance_begin(const char *boot_timeout)
 		values_set(values, "on_crash_sysrq", fake.sysrq, "/", NULL);
 	setup.listener = instance_listen();
 	setup.connection = -1;
+	setup.slots = fake.slots;
 	setup.dirfd = dir;
 	setup.values = values;
 	shim = shim_new(&loop, &setup);

@@ -115,7 +115,7 @@ static void fake_file(struct transport *transport, uint64_t key, const struct fi
 {
 	assert_true(fake.file_count < FILES);
 	fake.files[fake.file_count++] = (struct fake_file){ .key = key, .op = call->request->op,
-		.handle = call->request->handle, .done = file_done, .data = data };
+		.handle = call->request->handle, .bytes = call->data, .done = file_done, .data = data };
 }
 
 static void fake_file_cancel(struct transport *transport, uint64_t key)

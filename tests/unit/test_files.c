@@ -121,6 +121,41 @@ static void refuses_what_is_malformed(void **state)
 	free(short_one);
 }
 
+/* The data of a slot are not in the payload; only what is read or written has one. */
+static void slots_hold_the_data(void **state)
+{
+	static const struct {
+		struct file_request request;
+		size_t more;
+		int result;
+	} cases[] = {
+		{ { .op = FILE_WRITE, .handle = 1, .data_size = FILES_DATA_MAX }, 0, 0 },
+		{ { .op = FILE_READ, .handle = 1, .length = FILES_DATA_MAX }, 0, 0 },
+		{ { .op = FILE_WRITE, .handle = 1, .data_size = 4 }, 4, -EPROTO },
+		{ { .op = FILE_WRITE, .handle = 1, .data_size = FILES_DATA_MAX + 1 }, 0, -EPROTO },
+		{ { .op = FILE_WRITE, .data_size = 4 }, 0, -EPROTO },
+		{ { .op = FILE_READ, .handle = 1, .data_size = 4 }, 0, -EPROTO },
+		{ { .op = FILE_GETATTR, .handle = 1 }, 0, -EPROTO },
+		{ { .op = FILE_OPS }, 0, -EPROTO },
+	};
+	struct {
+		struct file_request request;
+		char more[4];
+	} payload = { .more = "data" };
+	const char slot[] = "slot";
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct file_call call = { 0 };
+
+		payload.request = cases[i].request;
+		int result = files_decode_apart(&payload, sizeof(payload.request) + cases[i].more, strings,
+			slot, &call);
+		if (result != cases[i].result)
+			fail_msg("request %zu: %d", i, result);
+		assert_ptr_equal(call.data, result ? NULL : slot);
+	}
+}
+
 static void entries_go_around(void **state)
 {
 	static const char *const names[] = { "a", "1234567", "12345678", "\xff", "a b\n" };
@@ -188,6 +223,7 @@ int main(void)
 		cmocka_unit_test(paths),
 		cmocka_unit_test(decodes_what_is_right),
 		cmocka_unit_test(refuses_what_is_malformed),
+		cmocka_unit_test(slots_hold_the_data),
 		cmocka_unit_test(entries_go_around),
 		cmocka_unit_test(malformed_entries_are_refused),
 	};

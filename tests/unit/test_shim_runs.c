@@ -2,6 +2,8 @@
 /* Runs, files, console and the daemon's connection in the shim's core. */
 #include "tests/unit/shim_fake.h"
 
+#include "backends/protocol/slots.h"
+
 static void add_run(uint64_t id, const char *text)
 {
 	send_frame(FRAME_RUN, id, text, strlen(text));
@@ -441,6 +443,61 @@ static void files_without_a_machine_fail_at_once(void **state)
 	AWAIT(peer_saw("68 3 reply -112 \n"));
 }
 
+/* Sends a request with a slot. */
+static void send_slot(uint64_t id, uint32_t number, struct file_request request)
+{
+	struct {
+		struct frame_slot slot;
+		struct file_request request;
+	} frame = { .slot = { .number = number }, .request = request };
+
+	send_frame(FRAME_FILE_SLOT, id, &frame, sizeof(frame));
+}
+
+static void data_go_through_slots(void **state)
+{
+	static char bytes[FILES_DATA_MAX + 1];
+	char *slots = NULL;
+	int fd = slots_make();
+
+	assert_int_equal(slots_map(fd, &slots), 0);
+	close(fd);
+	fake.slots = slots;
+	instance_ready();
+	send_slot(1, 2, (struct file_request){ .op = FILE_WRITE, .handle = 1, .data_size = 1000000 });
+	send_slot(2, 3, (struct file_request){ .op = FILE_READ, .handle = 1, .length = 1000000 });
+	send_slot(3, SLOTS_COUNT, (struct file_request){ .op = FILE_READ, .handle = 1, .length = 1000000 });
+	AWAIT(fake.file_count == 3);
+	assert_ptr_equal(fake.files[0].bytes, slots_at(slots, 2));
+	answer_file(0, (struct file_reply){ .count = 1000000 }, "");
+	AWAIT(peer_saw("68 1 reply 0 \n"));
+	assert_int_equal(peer.count, 1000000);
+	answer_file(1, (struct file_reply){ 0 }, "data");
+	AWAIT(peer_saw("68 2 reply 0 \n"));
+	assert_int_equal(peer.count, 4);
+	assert_memory_equal(slots_at(slots, 3), "data", 4);
+	/* More than a slot holds. */
+	fake.files[2].done(fake.files[2].data, &(struct file_reply){ 0 }, bytes, sizeof(bytes));
+	AWAIT(peer_saw("68 3 reply -5 \n"));
+	/* There is no such slot. */
+	for (uint32_t i = 0; i < 2; i++) {
+		send_slot(4, i * (SLOTS_COUNT + 1), (struct file_request){ .op = FILE_READ, .handle = 1 });
+		AWAIT(peer.closed);
+		peer_open();
+	}
+	assert_int_equal(fake.file_count, 3);
+	slots_unmap(slots);
+}
+
+/* A later daemon shares no memory. */
+static void without_memory_there_are_no_slots(void **state)
+{
+	instance_ready();
+	send_slot(1, 1, (struct file_request){ .op = FILE_READ, .handle = 1 });
+	AWAIT(peer.closed);
+	assert_int_equal(fake.file_count, 0);
+}
+
 static void too_many_requests_are_refused(void **state)
 {
 	instance_ready();
@@ -618,6 +675,8 @@ int main(void)
 		shim_test(random_frames_never_harm),
 		shim_test(files_go_through),
 		shim_test(files_without_a_machine_fail_at_once),
+		shim_test(data_go_through_slots),
+		shim_test(without_memory_there_are_no_slots),
 		shim_test(too_many_requests_are_refused),
 		shim_test(large_requests_wait_for_each_other),
 		shim_test(an_answer_that_is_too_long_becomes_an_error),
