@@ -5,9 +5,11 @@
  * hand a controller on, so groups above are tried too; which of them we may change is for whoever
  * started us to say (with systemd: Delegate=).
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <mntent.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,12 +94,32 @@ static int put(const char *group, const char *file, const char *value)
 	return result;
 }
 
+/* Removes what others have left who were killed together with their shims: groups of processes that are not
+ * there any more. The kernel keeps those in which something runs. */
+static void sweep(const char *parent)
+{
+	DIR *directory = opendir(parent);
+	struct dirent *entry;
+
+	while (directory && (entry = readdir(directory))) {
+		int pid, length = 0;
+
+		if (sscanf(entry->d_name, "poolfs-%d%n", &pid, &length) != 1 || entry->d_name[length] ||
+			pid <= 0 || kill(pid, 0) == 0 || errno != ESRCH)
+			continue;
+		unlinkat(dirfd(directory), entry->d_name, AT_REMOVEDIR);
+	}
+	if (directory)
+		closedir(directory);
+}
+
 /* Makes a group and sets the limit. The backend hears of it first: it removes what we, when we are
  * killed, cannot. */
 static int make_group(const char *parent, const char *file, const char *value, char **out)
 {
 	char *group = memory_format("%s/poolfs-%d", parent, (int)getpid());
 
+	sweep(parent);
 	boot_send(BOOT_GROUP, -1, "%s", group);
 	bool fresh = mkdir(group, 0755) == 0;
 	int result = fresh || errno == EEXIST ? put(group, file, value) : -errno;

@@ -55,6 +55,23 @@ class Limits(ContainerTest):
                          "shim": self.mount.shim_pid("box", victim)}[victim], signal.SIGKILL)
                 wait_for(lambda: not any(path.exists() for path in found), "end of the groups")
 
+    def test_groups_of_all_that_was_killed_at_once_go_at_the_next_start(self):
+        instance = self.new("box")
+        self.need(instance, "pids_limit")
+        outside, found = self.groups(instance)
+        self.assertTrue(found)
+        shim = self.mount.shim_pid("box", "a")
+        for pid, number in ((shim, signal.SIGSTOP), (outside, signal.SIGKILL), (shim, signal.SIGKILL)):
+            os.kill(pid, number)
+        wait_for(lambda: text(instance / "state") == "stopped\n", "end of the shim")
+        self.assertTrue(all(path.exists() for path in found))
+
+        def gone():
+            """At a start; what runs in a group is killed a moment later, and keeps it until then."""
+            self.new("box", "next").rmdir()
+            return not any(path.exists() for path in found)
+        wait_for(gone, "end of the groups")
+
     def test_told(self):
         instance = self.new("box")
         for key in ("memory_limit", "pids_limit", "cpus_limit"):
