@@ -76,6 +76,8 @@ static void opened_free(struct opened *opened)
 		return;
 	if (opened->fd >= 0)
 		close(opened->fd);
+	if (opened->content)
+		content_unref(opened->content);
 	free(opened->path);
 	free(opened);
 }
@@ -257,23 +259,41 @@ void carry_close(struct opened *opened)
 	opened_free(opened);
 }
 
-/* shellfiles has opened a file. */
-static void open_answered(struct job *job, const struct file_reply *reply, const void *bytes, size_t size)
+static void pump(struct carry *carry);
+
+/* Others wait for it, or not. */
+void carry_hold(struct job *job, bool hold)
+{
+	struct carry *carry = job->carry;
+
+	if (job->holds == hold)
+		return;
+	job->holds = hold;
+	carry->holding += hold ? 1 : -1u;
+	pump(carry);
+}
+
+/* Gives the job what shellfiles has opened for it, in one way or another. */
+static void give_opened(struct job *job, const struct file_reply *reply, const void *bytes, size_t size)
 {
 	if (reply->error || !reply->handle) {
 		carry_take(job, reply, bytes, size);
-		return;
-	}
-	if (!job->done) {
+	} else if (!job->done) {
 		carry_tell(job->carry, FILE_CLOSE, reply->handle, "");
 		carry_end(job, 0);
-		return;
+	} else if (!content_open(job, reply) && !pull_open(job, reply)) {
+		carry_take(job, reply, bytes, size);
 	}
-	if (content_open(job, reply))
-		return;
-	if (pull_open(job, reply))
-		return;
-	carry_take(job, reply, bytes, size);
+}
+
+/* shellfiles has opened a file. Those that waited for that go on when it is known what it is. */
+static void open_answered(struct job *job, const struct file_reply *reply, const void *bytes, size_t size)
+{
+	struct carry *carry = job->carry;
+
+	give_opened(job, reply, bytes, size);
+	carry->opening--;
+	pump(carry);
 }
 
 /* Opens. What is to be emptied is emptied here, and in the machine when there is new content. */
@@ -285,6 +305,7 @@ static void take_open(struct job *job)
 		request.flags &= ~(uint32_t)O_TRUNC;
 	if (*job->carry->pull && request.length > job->carry->small)
 		request.length = (uint32_t)job->carry->small;
+	job->carry->opening++;
 	carry_ask(job, &request, job->path, "", NULL, open_answered);
 }
 
@@ -338,9 +359,8 @@ static void take_copy(struct job *job)
 }
 
 /* What is to be done with a request; NULL: nothing but what shellfiles does. */
-static void (*rule_of(struct carry *carry, const struct file_call *call))(struct job *job)
+static void (*rule_of(struct carry *carry, const struct file_request *request, const char *path))(struct job *)
 {
-	const struct file_request *request = call->request;
 	bool names = request->op == FILE_UNLINK || request->op == FILE_RENAME || request->op == FILE_LINK;
 
 	if (request->op == FILE_OPEN)
@@ -353,9 +373,42 @@ static void (*rule_of(struct carry *carry, const struct file_call *call))(struct
 		return take_handle;
 	if (names)
 		return content_names;
-	if (request->handle || !content_find(carry, call->path))
+	if (request->handle || !content_find(carry, path))
 		return NULL;
 	return request->op == FILE_GETATTR ? content_getattr : request->op == FILE_SETATTR ? content_setattr : NULL;
+}
+
+/* Does what a request says. */
+static void dispatch(struct job *job)
+{
+	void (*rule)(struct job *job) = rule_of(job->carry, &job->request, job->path);
+
+	if (rule)
+		rule(job);
+	else if (job->request.op == FILE_FSYNC && job->request.flags & FILES_FLUSH)
+		carry_end(job, 0);
+	else
+		carry_ask(job, &job->request, job->path, job->path2, job->bytes, carry_take);
+}
+
+/* Whether a request has to wait for others that came before it. */
+static bool is_late(const struct carry *carry, const struct file_request *request)
+{
+	bool changes = request->op == FILE_UNLINK || request->op == FILE_RENAME ||
+		request->op == FILE_LINK || request->op == FILE_SETATTR;
+
+	return !request->handle && (carry->holding || (carry->opening && changes));
+}
+
+/* Does those whose time has come. */
+static void pump(struct carry *carry)
+{
+	struct job *job;
+
+	while (!carry->lost && (job = TAILQ_FIRST(&carry->later)) && !is_late(carry, &job->request)) {
+		move(job, NULL);
+		dispatch(job);
+	}
 }
 
 /* Takes a request. */
@@ -363,10 +416,10 @@ void carry_add(struct carry *carry, uint64_t key, const struct file_call *call,
 	transport_file_done *done, void *data)
 {
 	const struct file_request *request = call->request;
-	void (*rule)(struct job *job) = rule_of(carry, call);
-	struct file_reply written = { 0 };
+	bool late = !request->handle && (is_late(carry, request) || !TAILQ_EMPTY(&carry->later));
+	bool flush = request->op == FILE_FSYNC && request->flags & FILES_FLUSH;
 
-	if (!rule && !(request->op == FILE_FSYNC && request->flags & FILES_FLUSH)) {
+	if (!late && !flush && !rule_of(carry, request, call->path)) {
 		shellfiles_add(carry->below, key, call, done, data);
 		return;
 	}
@@ -381,11 +434,10 @@ void carry_add(struct carry *carry, uint64_t key, const struct file_call *call,
 	job->path2 = memory_string(call->path2);
 	if (request->data_size)
 		job->bytes = memcpy(memory_grow(NULL, request->data_size), call->data, request->data_size);
-	job->reply = written;
-	if (rule)
-		rule(job);
+	if (late)
+		move(job, &carry->later);
 	else
-		carry_end(job, 0);
+		dispatch(job);
 }
 
 /* Cancels in one queue. */
@@ -408,7 +460,7 @@ void carry_cancel(struct carry *carry, uint64_t key)
 	struct content *content;
 	struct opened *opened;
 
-	if (cancel(&carry->asking, key) || cancel(&carry->ended, key))
+	if (cancel(&carry->asking, key) || cancel(&carry->ended, key) || cancel(&carry->later, key))
 		return;
 	LIST_FOREACH(content, &carry->contents, link)
 		if (cancel(&content->waiting, key))
@@ -439,6 +491,7 @@ struct carry *carry_new(struct uv_loop_s *loop, const struct poolfs_values *valu
 	carry->data = data;
 	TAILQ_INIT(&carry->asking);
 	TAILQ_INIT(&carry->ended);
+	TAILQ_INIT(&carry->later);
 	LIST_INIT(&carry->contents);
 	LIST_INIT(&carry->opened);
 	LIST_INIT(&carry->carriers);
@@ -460,6 +513,21 @@ static void end_all(struct job_queue *queue, int error)
 		carry_end(job, error);
 }
 
+/* Closes all that is open: contents go with the last of those who have them. */
+static void close_all(struct carry *carry)
+{
+	struct content *content;
+	struct opened *opened;
+
+	while ((content = LIST_FIRST(&carry->contents))) {
+		LIST_REMOVE(content, link);
+		content->gone = true;
+		content->bringing = NULL;
+	}
+	while ((opened = LIST_FIRST(&carry->opened)))
+		carry_close(opened);
+}
+
 /* Forgets what is open; the jobs that wait for it end. */
 static void forget_all(struct carry *carry, int error)
 {
@@ -472,10 +540,8 @@ static void forget_all(struct carry *carry, int error)
 	}
 	LIST_FOREACH(opened, &carry->opened, link)
 		end_all(&opened->waiting, error);
-	while ((opened = LIST_FIRST(&carry->opened)))
-		carry_close(opened);
-	while ((content = LIST_FIRST(&carry->contents)))
-		content_free(content);
+	end_all(&carry->later, error);
+	close_all(carry);
 }
 
 /* Loses all. */
@@ -492,6 +558,7 @@ void carry_lose(struct carry *carry, int error)
 			job->reply.error = error;
 		answer(job);
 	}
+	carry->holding = carry->opening = 0;
 	carry->lost = false;
 }
 
@@ -526,14 +593,12 @@ void carry_free(struct carry *carry)
 	}
 	free_all(&carry->asking);
 	free_all(&carry->ended);
+	free_all(&carry->later);
 	LIST_FOREACH(opened, &carry->opened, link)
 		free_all(&opened->waiting);
 	carrier_free_all(&carry->carriers);
-	while ((opened = LIST_FIRST(&carry->opened))) {
+	LIST_FOREACH(opened, &carry->opened, link)
 		opened->pull = NULL;
-		carry_close(opened);
-	}
-	while ((content = LIST_FIRST(&carry->contents)))
-		content_free(content);
+	close_all(carry);
 	uv_close((uv_handle_t *)&carry->idle, handle_closed);
 }

@@ -44,6 +44,7 @@ struct job {
 	void *bytes;
 	struct opened *opened;		/* that the request is about; NULL: none */
 	void (*next)(struct job *job);	/* what is done when what it waits for has come */
+	bool holds;			/* those that came later wait for it (carry->later) */
 	bool brings;			/* it waits for what is being brought: an error of that is its own */
 	job_answer *then;
 	struct file_reply reply;
@@ -61,7 +62,8 @@ struct content {
 	uint64_t below;			/* shellfiles' handle for it; 0: none */
 	bool dirty;			/* the machine does not have it */
 	bool gone;			/* it was removed or replaced: only who has it open has it */
-	unsigned users;
+	unsigned users;			/* open files that are not closed; with the last it is not listed any more */
+	unsigned references;		/* open files that are not freed */
 	struct job *bringing;		/* it is being brought; NULL: it is not */
 	struct job_queue waiting;	/* for the end of that */
 };
@@ -99,6 +101,13 @@ struct carry {
 	uv_idle_t idle;
 	bool freed, lost;
 	struct job_queue asking, ended;	/* that wait for shellfiles; that are over */
+	/*
+	 * Requests about paths, in their order, that shellfiles must not get before: one that changes names and
+	 * waits for a content (there are `holding` of these), or files that are being opened (`opening`) and
+	 * that this one would rename or change.
+	 */
+	struct job_queue later;
+	unsigned holding, opening;
 	LIST_HEAD(, content) contents;
 	LIST_HEAD(, opened) opened;
 	struct carrier_list carriers;
@@ -122,6 +131,8 @@ void carry_take(struct job *job, const struct file_reply *reply, const void *byt
 void carry_wait(struct job *job, struct job_queue *queue, void (*next)(struct job *job));
 /* A job of our own; nobody waits for it. */
 struct job *carry_job(struct carry *carry);
+/* Those that come later wait for the job, or do not any more. */
+void carry_hold(struct job *job, bool hold);
 /* Something for shellfiles whose outcome nobody waits for. */
 void carry_tell(struct carry *carry, enum file_op op, uint64_t handle, const char *path);
 /* A file of this host without a name, or a negative errno. */
@@ -151,8 +162,8 @@ void content_sync(struct job *job);
 void content_close(struct job *job);
 /* A removal, renaming or link that may concern contents. */
 void content_names(struct job *job);
-/* Frees a content that nobody uses. */
-void content_free(struct content *content);
+/* Frees a content when nothing refers to it. */
+void content_unref(struct content *content);
 
 /* ---- push.c ---- */
 

@@ -24,9 +24,10 @@ struct content *content_find(struct carry *carry, const char *path)
 }
 
 /* Frees one. */
-void content_free(struct content *content)
+void content_unref(struct content *content)
 {
-	LIST_REMOVE(content, link);
+	if (--content->references)
+		return;
 	close(content->fd);
 	free(content->path);
 	free(content);
@@ -85,6 +86,7 @@ static void attach(struct job *job)
 	}
 	opened->content = content;
 	content->users++;
+	content->references++;
 	if (content->below || (flags & O_ACCMODE) == O_RDONLY)
 		carry_tell(job->carry, FILE_CLOSE, job->reply.handle, "");
 	else
@@ -259,11 +261,12 @@ void content_close(struct job *job)
 
 	if (!error && content->users == 1 && !push_settle(job, content, content_close))
 		return;
-	carry_close(job->opened);
 	if (--content->users == 0) {
 		push_release(job->carry, content);
-		content_free(content);
+		LIST_REMOVE(content, link);
+		content->gone = true;
 	}
+	carry_close(job->opened);
 	carry_end(job, error);
 }
 
@@ -275,10 +278,9 @@ static void names_answered(struct job *job, const struct file_reply *reply, cons
 	struct content *content;
 	char *path;
 
-	if (reply->error || !(moves || removes)) {
-		carry_take(job, reply, bytes, size);
-		return;
-	}
+	carry_take(job, reply, bytes, size);
+	if (reply->error || !(moves || removes))
+		return carry_hold(job, false);
 	if ((content = content_find(job->carry, replaced)))
 		content->gone = true;
 	pull_moved(job->carry, job->path);
@@ -290,7 +292,7 @@ static void names_answered(struct job *job, const struct file_reply *reply, cons
 		free(content->path);
 		content->path = path;
 	}
-	carry_take(job, reply, bytes, size);
+	carry_hold(job, false);
 }
 
 /* Removes, renames or links: what is linked or renamed has its content before. */
@@ -299,14 +301,17 @@ void content_names(struct job *job)
 	struct content *content;
 	int error = job->reply.error;
 
-	if (error)
+	if (error) {
+		carry_hold(job, false);
 		return carry_end(job, error);
+	}
 	LIST_FOREACH(content, &job->carry->contents, link) {
 		bool goes = strcmp(content->path, job->request.op == FILE_UNLINK ? job->path : job->path2) == 0;
 		bool stays = job->request.op != FILE_UNLINK && carry_is_below(content->path, job->path);
 
 		if (content->gone || !(goes || stays))
 			continue;
+		carry_hold(job, true);
 		if (content->bringing)
 			return carry_wait(job, &content->waiting, content_names);
 		if (stays && !push_settle(job, content, content_names))

@@ -7,6 +7,8 @@
 #	type = exec
 #	create = /usr/share/doc/poolfs/examples/exec-chroot.sh
 #	run = /usr/share/doc/poolfs/examples/exec-chroot.sh
+#	push = /usr/share/doc/poolfs/examples/exec-chroot.sh
+#	pull = /usr/share/doc/poolfs/examples/exec-chroot.sh
 #	destroy = /usr/share/doc/poolfs/examples/exec-chroot.sh
 #	ctl.clean = /usr/share/doc/poolfs/examples/exec-chroot.sh
 #	files = /root
@@ -35,6 +37,13 @@ create)
 run)
 	# The command is one word: whatever is in it, no shell on the host looks at it.
 	exec $unshare chroot "$root" /bin/env -i PATH=/bin HOME=/root TERM="${TERM-dumb}" /bin/sh -c "$1"
+	;;
+push)
+	# The path is a word of its own, too, and begins with a slash.
+	exec $unshare chroot "$root" /bin/sh -c '/bin/cat >"$1"' sh "$1"
+	;;
+pull)
+	exec $unshare chroot "$root" /bin/cat "$1"
 	;;
 ctl.clean)
 	rm -rf "$root/tmp" && mkdir "$root/tmp"

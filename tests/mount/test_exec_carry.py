@@ -8,6 +8,7 @@ import guestfiles
 import harness
 import runs
 import test_files
+import test_files_model
 from harness import read, text, value, wait_for, write
 from programs import ExecTest
 
@@ -84,6 +85,13 @@ class Calls(test_files.Calls, CarryTest):
         self.assertEqual(os.stat(self.there / "y").st_mode & 0o7777, 0o400)
 
 
+class Model(test_files_model.Operations, CarryTest):
+    """Random operations, everything by push and pull."""
+
+    keys = {"carry_from": "0"}
+    count = 200
+
+
 class Contents(CarryTest):
     """What is pushed and pulled, and when."""
 
@@ -130,7 +138,7 @@ class Contents(CarryTest):
 
     def test_cp_mv_and_tar(self):
         source = self.base / "source"
-        source.mkdir()
+        source.mkdir(exist_ok=True)
         for i, name in enumerate(("a b", "-n", "it's \"x\"", "new\nline", "*$HOME", "\udcff\udcfe", "größe")):
             write(source / name, os.urandom(70000 + i))
             os.utime(source / name, (1000000000, 1100000000 + i))
@@ -199,6 +207,31 @@ class Contents(CarryTest):
         write(self.here / "x", b"x" * LARGE)
         out = self.run_in(self.instance, f"wc -c <{self.there.name}/x")[0]
         self.assertEqual(out.strip(), str(LARGE).encode())
+
+
+class Eager(CarryTest):
+    """What is answered ahead of the machine is brought by the close all the same."""
+
+    keys = {"files_mode": "eager", "carry_from": "0"}
+
+    test_cp_mv_and_tar = Contents.test_cp_mv_and_tar
+    test_commands_find_it = Contents.test_commands_find_it
+
+    def test_names_change_while_written(self):
+        data = os.urandom(LARGE)
+        for i in range(20):
+            with open(self.here / f"a{i}", "wb", buffering=0) as file:
+                file.write(data)
+                os.rename(self.here / f"a{i}", self.here / f"b{i}")
+                self.assertEqual(read(self.here / f"b{i}"), data)
+                os.utime(self.here / f"b{i}", (1000000000, 1100000000))
+                file.write(b"end")
+                os.rename(self.here / f"b{i}", self.here / f"c{i}")
+        for i in range(20):
+            self.assertEqual(self.both(f"c{i}"), data + b"end")
+        self.only(*(f"c{i}" for i in range(20)))
+
+    test_two_who_write = Contents.test_two_who_write
 
 
 class Failures(CarryTest):

@@ -39,9 +39,14 @@ class Chroot(harness.MountTest):
         (instance / "files/a 'name'").write_bytes(data)
         with open(f"{root}/root/a 'name'", "rb") as file:
             self.assertEqual(file.read(), data)
+        self.assertEqual(value(instance, "files_by"), "shell, push and pull")
+        (instance / "files/copy").write_bytes((instance / "files/a 'name'").read_bytes())
+        with open(f"{root}/root/copy", "rb") as file:
+            self.assertEqual(file.read(), data)
+        os.unlink(instance / "files/copy")
         self.assertEqual(sorted(os.listdir(instance / "files")), ["a 'name'", "file"])
         self.run_in(instance, "touch /tmp/rubbish")
-        self.assertEqual(text(instance / "ctl"), "stop\nclean\n")
+        self.assertEqual(text(instance / "ctl"), "stop\nclean [ARGUMENT...]\n")
         write(instance / "ctl", "clean")
         wait_for(lambda: value(instance, "verb") == "clean done", "end of the verb")
         self.assertEqual(os.listdir(f"{root}/tmp"), [])
