@@ -44,6 +44,7 @@ struct machine {
 	const char *tools;	/* those that there are, all of them busybox; NULL: this host's */
 	const char *prepare;	/* what else is done in their directory */
 	bool by_ls;		/* attributes come from ls */
+	bool plain_touch;	/* touch sets both times, and follows links */
 };
 
 struct answer {
@@ -395,7 +396,7 @@ static void opening(struct fixture *fixture)
 }
 
 /* Attributes, and what changes them. */
-static void attributes(struct fixture *fixture)
+static void attributes(struct fixture *fixture, const struct machine *machine)
 {
 	struct file_request request = { .op = FILE_SETATTR,
 		.attr = { .valid = FILE_ATTR_SIZE, .size = 5000000000 } };
@@ -412,7 +413,7 @@ static void attributes(struct fixture *fixture)
 	char *path = memory_format("%s/a", fixture->directory);
 	assert_int_equal(lstat(path, &stat), 0);
 	assert_int_equal(stat.st_mtime, 1234567890);
-	assert_int_equal(stat.st_atime, 1000000000);
+	assert_int_equal(stat.st_atime, machine->plain_touch ? 1234567890 : 1000000000);
 	free(path);
 	request.attr = (struct file_attr){ .valid = FILE_ATTR_OWNER, .uid = getuid(), .gid = getgid() };
 	assert_int_equal(ask(fixture, &answer, &request, "a", NULL, NULL), 0);
@@ -425,6 +426,9 @@ static void attributes(struct fixture *fixture)
 	request.attr = (struct file_attr){ .valid = FILE_ATTR_MODE, .mode = 0600 };
 	assert_int_equal(ask(fixture, &answer, &request, "al", NULL, NULL), -EOPNOTSUPP);
 	request.attr = (struct file_attr){ .valid = FILE_ATTR_TIMES, .atime = 5, .mtime = 6000 };
+	assert_int_equal(ask(fixture, &answer, &request, "al", NULL, NULL), machine->plain_touch ? -EOPNOTSUPP : 0);
+	if (!machine->plain_touch && !machine->by_ls)
+		assert_int_equal(answer.reply.attr.mtime, 6000);
 	assert_int_equal(ask(fixture, &answer, &request, "none", NULL, NULL), -ENOENT);
 	request = (struct file_request){ .op = FILE_STATFS };
 	assert_int_equal(ask(fixture, &answer, &request, "ad", NULL, NULL), 0);
@@ -733,16 +737,30 @@ static void test_lying_listings(void **state)
 	lying_end(&fixture);
 }
 
+/* A program of the machine that refuses some words, and is busybox' otherwise. */
+#define REFUSING(name, words) \
+	"rm -f " name "; echo '#!/bin/busybox sh\ncase \" $* \" in " words ") exit 1;; esac; " \
+	"exec /bin/busybox " name " \"$@\"' >" name "; chmod +x " name "; "
+/* What POSIX says of them, and no more. */
+#define POSIX REFUSING("dd", "*iflag*") REFUSING("mv", "*-T*") REFUSING("ln", "*-T*")
+/* stat(1) of the BSDs: it has -f for a format, with other letters, and no -c. */
+#define BSD_STAT \
+	"echo '#!/bin/busybox sh\n" \
+	"[ \"$1\" = -f ] || { echo \"stat: illegal option -- ${1#-}\" >&2; exit 1; }\n" \
+	"f=${2/%Xp/%f}; f=${f/%z/%s}; f=${f/%l/%h}; f=${f/%a/%X}; f=${f/%m/%Y}; f=${f/%N/%n}\n" \
+	"shift 2; exec /bin/busybox stat -c \"$f\" \"$@\"' >stat; chmod +x stat; "
+
 static const struct machine machines[] = {
 	{ { "/bin/dash" } },
 	{ { "/bin/bash" } },
 	{ { "/bin/busybox", "sh" }, BOX },
 	/* No stat, no readlink, no df; a dd, mv, ln and touch that know only what POSIX says. */
-	{ { "/bin/dash" }, SMALL " df",
-		"for t in dd mv ln touch; do rm $t; done; "
-		"echo '#!/bin/busybox sh\ncase \"$*\" in *iflag*) exit 1;; esac; exec /bin/busybox dd \"$@\"' >dd; "
-		"for t in mv ln; do echo '#!/bin/busybox sh\ncase \"$*\" in *-T*) exit 1;; esac; "
-		"exec /bin/busybox '$t' \"$@\"' >$t; done; cp /bin/touch touch; chmod +x dd mv ln", true },
+	{ { "/bin/dash" }, SMALL " df", POSIX "rm touch; cp /bin/touch touch", .by_ls = true },
+	/* A BSD. (busybox' find would not look for the stat of this directory: it has one itself.) */
+	{ { "/bin/dash" }, SMALL " readlink df sync", POSIX BSD_STAT "ln -sf /usr/bin/find find" },
+	/* An old one. */
+	{ { "/bin/dash" }, SMALL " readlink df", POSIX BSD_STAT REFUSING("find", "*\" + \"") REFUSING("touch", "*\" \"-[ahm]\" \"*"),
+		.plain_touch = true },
 };
 
 static void on_machine(size_t number)
@@ -755,7 +773,7 @@ static void on_machine(size_t number)
 	names(&fixture, machines[number].by_ls);
 	contents(&fixture);
 	opening(&fixture);
-	attributes(&fixture);
+	attributes(&fixture, &machines[number]);
 	trees(&fixture);
 	copies(&fixture);
 	assert_int_equal(fixture.transport.started, 1);
@@ -785,6 +803,16 @@ static void test_posix(void **state)
 	on_machine(3);
 }
 
+static void test_bsd(void **state)
+{
+	on_machine(4);
+}
+
+static void test_old_bsd(void **state)
+{
+	on_machine(5);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -792,6 +820,8 @@ int main(void)
 		cmocka_unit_test(test_bash),
 		cmocka_unit_test(test_busybox),
 		cmocka_unit_test(test_posix),
+		cmocka_unit_test(test_bsd),
+		cmocka_unit_test(test_old_bsd),
 		cmocka_unit_test(test_killed),
 		cmocka_unit_test(test_cancelled),
 		cmocka_unit_test(test_late),
