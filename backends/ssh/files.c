@@ -204,15 +204,16 @@ void files_ready(struct files *files)
 		start(job);
 }
 
-/* Tells what was put off; not what comes of that. */
+/* Tells what was put off; not what comes of that. What was not told yet stays where files_cancel finds
+ * it: an answer may lead to that, too. */
 void files_turn(struct files *files)
 {
-	struct files_jobs now = TAILQ_HEAD_INITIALIZER(now);
 	struct job *job;
+	size_t count = 0;
 
-	while ((job = TAILQ_FIRST(&files->ended)))
-		move(job, &now);
-	while ((job = TAILQ_FIRST(&now))) {
+	TAILQ_FOREACH(job, &files->ended, link)
+		count++;
+	for (; count && (job = TAILQ_FIRST(&files->ended)); count--) {
 		if (job->error) {
 			job_end(job, job->error, NULL, 0);
 		} else {

@@ -698,6 +698,33 @@ static void test_cancel(void **state)
 	assert_int_equal(simple(FILE_UNLINK, "file"), 0);
 }
 
+/* The first of two answers: cancels the request of the other one. */
+static void cancel_other(void *data, const struct file_reply *reply, const void *bytes, size_t size)
+{
+	struct answer *answers = data;
+
+	answers[0].done = true;
+	ssh_transport.file_cancel(fixture.transport, (uint64_t)(uintptr_t)&answers[1]);
+}
+
+/* Whoever cancels a request hears no more of it, also from inside the answer to another one, when both
+ * were to be told in the same turn. */
+static void test_cancel_inside(void **state)
+{
+	struct file_request request = { .op = FILE_READ, .handle = 1u << 30, .length = 1 };
+	struct file_call call = { &request, "", "", NULL };
+	struct answer answers[3] = { 0 };
+
+	ssh_transport.file(fixture.transport, 1, &call, cancel_other, answers);
+	for (int i = 1; i < 3; i++)
+		ask_start(&fixture, &request, NULL, NULL, NULL, &answers[i]);
+	await(&fixture, &answers[2].done);
+	assert_true(answers[0].done);
+	assert_false(answers[1].done);
+	for (int i = 1; i < 3; i++)
+		answer_done(&answers[i]);
+}
+
 /* READDIRs that are cancelled, and closed under way. */
 static void test_cancel_list(void **state)
 {
@@ -764,6 +791,7 @@ int main(void)
 		cmocka_unit_test(test_list_many),
 		cmocka_unit_test(test_read_ahead),
 		cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_cancel_inside),
 		cmocka_unit_test(test_cancel_list),
 	};
 
