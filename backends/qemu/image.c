@@ -4,6 +4,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,6 +13,8 @@
 #define QCOW2_MAGIC		0x514649fbu
 #define QCOW2_HEADER		104
 #define QCOW2_EXTERNAL_DATA	4u	/* incompatible feature: the data is in another file */
+/* A larger disk cannot be: QEMU counts its bytes with a sign. */
+#define DISK_MAX		((uint64_t)INT64_MAX - 511)
 
 static uint32_t get32(const unsigned char *bytes)
 {
@@ -46,6 +49,10 @@ static int check_qcow2(const unsigned char *header, uint64_t *size, struct poolf
 			"disk: the image keeps its data in another file; make one that stands "
 			"alone: qemu-img convert -O qcow2 OLD NEW");
 	*size = get64(header + 24);
+	if (*size == 0 || *size > DISK_MAX)
+		return poolfs_err_set(err, -EINVAL,
+			"disk: the image names an impossible size, %" PRIu64 " bytes; it is damaged",
+			*size);
 	return 0;
 }
 

@@ -226,6 +226,9 @@ static void images_are_what_is_said(void **state)
 	assert_int_equal(check(header, 104, 4096, "qcow2", &size, text), -EINVAL);
 	assert_non_null(strstr(text, "another file"));
 	header[79] = 0;
+	memset(header + 24, 0xff, 8);
+	assert_int_equal(check(header, 104, 4096, "qcow2", &size, text), -EINVAL);
+	assert_non_null(strstr(text, "size"));
 	header[7] = 9;
 	assert_int_equal(check(header, 104, 4096, "qcow2", &size, text), -EINVAL);
 	struct poolfs_err err;
