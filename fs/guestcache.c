@@ -24,9 +24,9 @@ struct guest_moment guest_cache_now(const struct guest_cache *cache)
 }
 
 /* What is left of the time for an answer, in ns. */
-static uint64_t time_left(const struct guest_cache *cache, struct guest_moment asked)
+static uint64_t time_left(const struct guest_cache *cache, struct guest_moment asked, uint64_t now)
 {
-	uint64_t age = uv_hrtime() - asked.time;
+	uint64_t age = now - asked.time;
 
 	return asked.doubts == cache->doubts && age < cache->time ? cache->time - age : 0;
 }
@@ -34,11 +34,11 @@ static uint64_t time_left(const struct guest_cache *cache, struct guest_moment a
 /* Some is left. */
 bool guest_cache_fresh(const struct guest_cache *cache, struct guest_moment asked)
 {
-	return time_left(cache, asked) > 0;
+	return time_left(cache, asked, uv_hrtime()) > 0;
 }
 
 /* Remembers what was seen, and since when. */
-static void see(struct guest_node *node, const struct file_attr *attr, struct guest_moment asked)
+static void see(struct guest_node *node, const struct file_attr *attr, struct guest_moment asked, uint64_t now)
 {
 	struct guest_belief *belief = &node->belief;
 
@@ -49,29 +49,29 @@ static void see(struct guest_node *node, const struct file_attr *attr, struct gu
 	belief->seen = true;
 	belief->size = attr->size;
 	belief->mtime = attr->mtime;
-	belief->since = uv_hrtime();
+	belief->since = now;
 	belief->dropped = 0;
 }
 
 /* Takes out of the list what the kernel does not believe any more by itself. */
-static void trim(struct guest_tree *tree)
+static void trim(struct guest_tree *tree, uint64_t now)
 {
 	struct guest_node *node;
 
-	while ((node = TAILQ_FIRST(&tree->believed)) && node->belief.until < uv_hrtime())
+	while ((node = TAILQ_FIRST(&tree->believed)) && node->belief.until < now)
 		guest_node_disbelieve(node);
 }
 
 /* Enters the node, or moves it to the end. false: there are too many. */
-static bool believe(struct guest_cache *cache, struct guest_node *node)
+static bool believe(struct guest_cache *cache, struct guest_node *node, uint64_t now)
 {
 	struct guest_tree *tree = node->tree;
 
 	guest_node_disbelieve(node);
-	trim(tree);
+	trim(tree, now);
 	if (tree->believed_count >= BELIEVED_MAX)
 		return false;
-	node->belief.until = uv_hrtime() + cache->time + LATE_NS;
+	node->belief.until = now + cache->time + LATE_NS;
 	node->belief.listed = true;
 	TAILQ_INSERT_TAIL(&tree->believed, node, belief.entry);
 	tree->believed_count++;
@@ -79,26 +79,33 @@ static bool believe(struct guest_cache *cache, struct guest_node *node)
 }
 
 /* Attributes. */
-double guest_cache_attr(struct guest_cache *cache, struct guest_node *node,
-	const struct file_attr *attr, struct guest_moment asked)
+static double believe_attr(struct guest_cache *cache, struct guest_node *node,
+	const struct file_attr *attr, struct guest_moment asked, uint64_t now)
 {
-	uint64_t left = time_left(cache, asked);
+	uint64_t left = time_left(cache, asked, now);
 
-	see(node, attr, asked);
+	see(node, attr, asked, now);
 	node->belief.mode = attr->mode;
 	node->linked |= attr->nlink > 1 && S_ISREG(attr->mode);
-	if (!left || node->linked || !believe(cache, node))
+	if (!left || node->linked || !believe(cache, node, now))
 		return 0;
 	return (double)left / 1e9;
 }
 
-/* A name is believed. */
-static double believe_name(struct guest_cache *cache, struct guest_moment asked)
+/* The same, at any time. */
+double guest_cache_attr(struct guest_cache *cache, struct guest_node *node,
+	const struct file_attr *attr, struct guest_moment asked)
 {
-	uint64_t left = time_left(cache, asked);
+	return believe_attr(cache, node, attr, asked, uv_hrtime());
+}
+
+/* A name is believed. */
+static double believe_name(struct guest_cache *cache, struct guest_moment asked, uint64_t now)
+{
+	uint64_t left = time_left(cache, asked, now);
 
 	if (left)
-		cache->names_until = uv_hrtime() + cache->time + LATE_NS;
+		cache->names_until = now + cache->time + LATE_NS;
 	return (double)left / 1e9;
 }
 
@@ -106,14 +113,16 @@ static double believe_name(struct guest_cache *cache, struct guest_moment asked)
 void guest_cache_entry(struct guest_cache *cache, struct guest_node *node,
 	const struct file_attr *attr, struct guest_moment asked, struct entry *entry)
 {
-	entry->attr_seconds = guest_cache_attr(cache, node, attr, asked);
-	entry->entry_seconds = believe_name(cache, asked);
+	uint64_t now = uv_hrtime();
+
+	entry->attr_seconds = believe_attr(cache, node, attr, asked, now);
+	entry->entry_seconds = believe_name(cache, asked, now);
 }
 
 /* An absent name: nobody would be asked about it, so it must be possible to take it back. */
 double guest_cache_absent(struct guest_cache *cache, struct guest_moment asked)
 {
-	return kernel_can_doubt_names() ? believe_name(cache, asked) : 0;
+	return kernel_can_doubt_names() ? believe_name(cache, asked, uv_hrtime()) : 0;
 }
 
 /* As told last. */
@@ -140,7 +149,7 @@ unsigned guest_cache_opened(struct guest_cache *cache, struct guest_node *node,
 		kernel_doubt_attr(object_node(&node->object, OBJECT_SELF));
 		guest_node_disbelieve(node);
 	}
-	see(node, attr, asked);
+	see(node, attr, asked, uv_hrtime());
 	if (same && !node->linked && belief->dropped >= belief->since + STABLE_NS &&
 		belief->dropped_doubts == cache->doubts)
 		return REQUEST_KEEP;
@@ -171,7 +180,7 @@ void guest_cache_doubt(struct guest_cache *cache, struct guest_tree *tree)
 	struct guest_node *node;
 
 	cache->doubts++;
-	trim(tree);
+	trim(tree, uv_hrtime());
 	while ((node = TAILQ_FIRST(&tree->believed))) {
 		guest_node_disbelieve(node);
 		kernel_doubt_attr(object_node(&node->object, OBJECT_SELF));

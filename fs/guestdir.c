@@ -242,7 +242,7 @@ void guestdir_learn_ahead(struct guest_node *node)
 }
 
 /* An entry as the kernel gets it. In the place of attributes that are older than what it has seen, or may be, come
- * those that were told last, or none: without asked it is a name alone. */
+ * those that were told last, or none: then it is a name alone. */
 static void list_entry(const struct guest_handle *file, struct guest_node *node, const char *name,
 	const struct file_attr *attr, bool counts, struct entry *entry)
 {
@@ -256,7 +256,12 @@ static void list_entry(const struct guest_handle *file, struct guest_node *node,
 		counts = told && (told->mode & S_IFMT) == child->type;
 		attr = counts ? told : attr;
 	}
-	guestfs_listed(node, name, attr, counts ? &asked : NULL, entry);
+	if (!counts || !(attr->valid & FILE_ATTR_MODE) || !(child = guest_node_take(node, name, attr, child))) {
+		guestfs_named(node, name, attr, entry);
+		return;
+	}
+	guestfs_listed(child, attr, asked, entry);
+	object_unref(&child->object);
 }
 
 /* Adds "." and "..", as every directory begins. false: they did not fit. */

@@ -100,9 +100,12 @@ bool guestfs_enter_ahead(struct guest_op *op, const struct file_attr *attr, stru
 void guestfs_made_ahead(struct guest_node *node, struct guest_tree *tree, const struct file_reply *reply);
 /* What was made has these attributes: whose it is, what is made next is too. */
 void guestfs_learn_login(struct guest_tree *tree, const struct file_attr *attr);
-/* The entry of a listed name. asked: when, if the kernel takes it as a look-up (and so it is one). */
-void guestfs_listed(struct guest_node *parent, const char *name, const struct file_attr *attr,
-	const struct guest_moment *asked, struct entry *entry);
+/* The entry of a listed name, for a kernel that takes the name and type alone. */
+void guestfs_named(struct guest_node *parent, const char *name, const struct file_attr *attr,
+	struct entry *entry);
+/* The entry of a listed node, whose directory was asked for then. It counts as a look-up, as the kernel takes it so. */
+void guestfs_listed(struct guest_node *node, const struct file_attr *attr, struct guest_moment asked,
+	struct entry *entry);
 /* It did not fit into the answer: takes the look-up back. node may be 0. */
 void guestfs_unlisted(uint64_t node);
 

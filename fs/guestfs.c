@@ -193,26 +193,26 @@ bool guestfs_entry(struct guest_op *op, struct guest_node *parent, const char *n
 	return true;
 }
 
-/* An entry of a directory that is listed: counts as a look-up only where the kernel takes it so. */
-void guestfs_listed(struct guest_node *parent, const char *name, const struct file_attr *attr,
-	const struct guest_moment *asked, struct entry *entry)
+/* The name of an entry of a directory, which the kernel does not take as a look-up. */
+void guestfs_named(struct guest_node *parent, const char *name, const struct file_attr *attr,
+	struct entry *entry)
 {
-	struct guest_node key = { .tree = parent->tree }, *node = NULL;
+	struct guest_node key = { .tree = parent->tree };
 
 	*entry = (struct entry){ 0 };
-	if (asked && (attr->valid & FILE_ATTR_MODE))
-		node = guest_node_get(parent, name, attr);
-	if (!node) {
-		guest_node_stat(&key, attr, &entry->attr);
-		entry->attr.st_ino = guest_node_number(parent, name);
-		return;
-	}
-	entry->node = object_node(&node->object, OBJECT_SELF);
+	guest_node_stat(&key, attr, &entry->attr);
+	entry->attr.st_ino = guest_node_number(parent, name);
+}
+
+/* An entry that it does take as one. */
+void guestfs_listed(struct guest_node *node, const struct file_attr *attr, struct guest_moment asked,
+	struct entry *entry)
+{
+	*entry = (struct entry){ .node = object_node(&node->object, OBJECT_SELF) };
 	guest_node_stat(node, attr, &entry->attr);
-	guest_cache_entry(&guestfs_queue(node)->cache, node, attr, *asked, entry);
-	guest_ahead_listed(node, attr, *asked);
+	guest_cache_entry(&guestfs_queue(node)->cache, node, attr, asked, entry);
+	guest_ahead_listed(node, attr, asked);
 	guest_node_count(node);
-	object_unref(&node->object);
 }
 
 /* The kernel did not get it. */

@@ -44,7 +44,7 @@ static ino_t place_number(const struct guest_node *parent, const char *name)
 
 	for (const char *c = name; *c; c++)
 		number = (number ^ (unsigned char)*c) * 1099511628211u;
-	return number;
+	return number ? number : 1;
 }
 
 /* The kernel forgets a name that leads to a file which has others too. Newer ones take the place of older. */
@@ -160,7 +160,7 @@ ino_t guest_node_number(struct guest_node *parent, const char *name)
 	if (node)
 		return node->ino;
 	struct guest_node key = { .ino = place_number(parent, name) };
-	while (key.ino == 0 || tfind(&key, &parent->tree->numbers, compare_number))
+	while (tfind(&key, &parent->tree->numbers, compare_number))
 		key.ino++;
 	return key.ino;
 }
@@ -179,11 +179,23 @@ static void attach(struct guest_node *node, struct guest_node *parent, const cha
 		abort();
 }
 
-/* Finds or makes. A place whose entry has another type now is another file. */
-struct guest_node *guest_node_get(struct guest_node *parent, const char *name,
-	const struct file_attr *attr)
+/* Gives a new node that number, or the next that is free. */
+static void take_number(struct guest_node *node, ino_t number)
 {
-	struct guest_node *node = guest_node_find(parent, name);
+	struct guest_node **found;
+
+	node->ino = number;
+	while ((found = tsearch(node, &node->tree->numbers, compare_number)) && *found != node)
+		node->ino++;
+	if (!found)
+		abort();
+}
+
+/* Takes or makes. A place whose entry has another type now is another file. */
+struct guest_node *guest_node_take(struct guest_node *parent, const char *name,
+	const struct file_attr *attr, struct guest_node *found)
+{
+	struct guest_node *node = found;
 	mode_t type = attr->mode & S_IFMT;
 
 	if (node && node->type == type) {
@@ -195,12 +207,17 @@ struct guest_node *guest_node_get(struct guest_node *parent, const char *name,
 	node = node_new(parent->tree, type);
 	if (!node)
 		return NULL;
-	node->ino = guest_node_number(parent, name);
 	node->linked = was_linked(parent, name);
 	attach(node, parent, name);
-	if (!tsearch(node, &node->tree->numbers, compare_numbers))
-		abort();
+	take_number(node, place_number(parent, name));
 	return node;
+}
+
+/* Finds or makes. */
+struct guest_node *guest_node_get(struct guest_node *parent, const char *name,
+	const struct file_attr *attr)
+{
+	return guest_node_take(parent, name, attr, guest_node_find(parent, name));
 }
 
 /* Gives it another number. */

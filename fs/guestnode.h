@@ -143,6 +143,9 @@ struct guest_node *guest_node_find(struct guest_node *parent, const char *name);
  * where no object can be had. */
 struct guest_node *guest_node_get(struct guest_node *parent, const char *name,
 	const struct file_attr *attr);
+/* The same for who has looked for it already: found is the node of that place, or NULL. */
+struct guest_node *guest_node_take(struct guest_node *parent, const char *name,
+	const struct file_attr *attr, struct guest_node *found);
 
 /* The inode number that users see for that place: its node's; where it has none, the one that its
  * node would get. That is the same for the same path each time, unless another node has it
