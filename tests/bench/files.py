@@ -138,17 +138,19 @@ class Work:
 
     def stat(self):
         with self.moved("small", self.small(self.options.files)) as path:
+            names = [os.fspath(path / f"f{i:05}") for i in range(self.options.files)]
             run("ls", path)
             with timer() as took:
-                for i in range(self.options.files):
-                    os.stat(path / f"f{i:05}")
+                for name in names:
+                    os.stat(name)
         return took
 
     def absent(self):
         with self.moved("small", self.small(self.options.files)) as path:
+            names = [os.fspath(path / f"none{i}") for i in range(ABSENT)]
             with timer() as took:
                 for i in range(self.options.files):
-                    os.path.exists(path / f"none{i % ABSENT}")
+                    os.path.exists(names[i % ABSENT])
         return took
 
     def tar(self):
