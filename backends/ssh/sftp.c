@@ -9,7 +9,10 @@
 #include "backends/ssh/errors.h"
 #include "backends/ssh/bounds.h"
 
-#define READ_SIZE  262144u
+/* Bytes of input that are kept: a part of a packet, and what the channel has to give. */
+#define INPUT_SIZE (2 * LIMIT_PACKET)
+/* With less room behind them than this, what the largest packet of SSH brings, they are moved to the front. */
+#define INPUT_ROOM 32768u
 #define PLAIN_SIZE 32768u	/* of a read or write that every server takes */
 
 struct sftp_request {
@@ -64,9 +67,8 @@ void sftp_done(struct sftp *sftp)
 	while ((request = TAILQ_FIRST(&sftp->requests)))
 		forget(sftp, request);
 	text_done(&sftp->out);
-	text_done(&sftp->in);
 	free(sftp->root);
-	free(sftp->buffer);
+	free(sftp->in);
 	sftp_init(sftp, sftp->session, sftp->channels, sftp->directory);
 	sftp->ready = ready;
 	sftp->data = data;
@@ -264,7 +266,7 @@ static bool turn_subsystem(struct sftp *sftp)
 		sftp->channel = channels_take_files(sftp->channels);
 		if (!sftp->channel)
 			return false;
-		sftp->buffer = memory_new(READ_SIZE);
+		sftp->in = memory_new(INPUT_SIZE);
 		enter(sftp, SFTP_SUBSYSTEM);
 	}
 	int result = session_result(sftp->session, libssh2_channel_process_startup(sftp->channel,
@@ -349,39 +351,54 @@ static void take_packet(struct sftp *sftp, int type, struct packet *body)
 /* Takes whole packets off the input. */
 static void take_packets(struct sftp *sftp)
 {
-	size_t position = 0, size;
+	size_t size;
 	int type = 0;
 
 	while (!sftp->session->lost) {
-		type = packet_next(sftp->in.data + position, sftp->in.size - position, &size);
+		unsigned char *first = sftp->in + sftp->in_start;
+
+		type = packet_next(first, sftp->in_end - sftp->in_start, &size);
 		if (type < 0)
 			break;
-		struct packet body = { (unsigned char *)sftp->in.data + position + 5, size - 5,
-			false };
+		struct packet body = { first + 5, size - 5, false };
 
+		sftp->in_start += size;
 		take_packet(sftp, type, &body);
-		position += size;
 	}
 	if (type == -EPROTO)
 		sftp_broken(sftp, "the length of a packet is impossible");
-	text_consume(&sftp->in, position);
+}
+
+/* Reads what the channel has to the end of the input; as session_result. What is there is less than one
+ * packet, so that there is always room. */
+static int receive(struct sftp *sftp)
+{
+	if (sftp->in_start && (sftp->in_start == sftp->in_end || INPUT_SIZE - sftp->in_end < INPUT_ROOM)) {
+		sftp->in_end -= sftp->in_start;
+		memmove(sftp->in, sftp->in + sftp->in_start, sftp->in_end);
+		sftp->in_start = 0;
+	}
+	int result = session_result(sftp->session, libssh2_channel_read(sftp->channel,
+		(char *)sftp->in + sftp->in_end, INPUT_SIZE - sftp->in_end));
+
+	if (result > 0)
+		sftp->in_end += (size_t)result;
+	return result;
 }
 
 /* Takes what the channel has. */
 static bool receive_more(struct sftp *sftp)
 {
 	bool moved = false;
-	int result;
+	char said[1024];
 
-	while (!sftp->session->lost && (result = session_result(sftp->session,
-			libssh2_channel_read(sftp->channel, sftp->buffer, READ_SIZE))) > 0) {
-		text_append(&sftp->in, sftp->buffer, (size_t)result);
+	while (!sftp->session->lost && receive(sftp) > 0) {
 		take_packets(sftp);
 		moved = true;
 	}
 	/* What a server says on its standard error is of no interest, but libssh2 tells no end before it. */
 	while (!sftp->session->lost && session_result(sftp->session,
-			libssh2_channel_read_stderr(sftp->channel, sftp->buffer, READ_SIZE)) > 0)
+			libssh2_channel_read_stderr(sftp->channel, said, sizeof(said))) > 0)
 		moved = true;
 	if (sftp->session->lost || !libssh2_channel_eof(sftp->channel))
 		return moved;

@@ -61,8 +61,8 @@ struct sftp {
 	size_t sent;
 	uint64_t sent_before;		/* bytes that left `out` before */
 	size_t open_packet;		/* where the packet that is being written starts */
-	struct text in;
-	char *buffer;			/* what the channel had, on its way to `in` */
+	unsigned char *in;		/* what came; in_start to in_end was not taken apart yet */
+	size_t in_start, in_end;
 	uint32_t last_id;
 	uint64_t now;			/* uv_now of this turn */
 	uint64_t since;			/* when start-up began, or the last answer came */

@@ -11,6 +11,7 @@ quieter on a machine that others use too.
 usage: files.py [--build DIRECTORY] [--rounds N] [--rows WORD,WORD] [--delay MILLISECONDS]
                 [--mode strict|eager] [--directory DIRECTORY] ...
 """
+from concurrent import futures
 import contextlib
 import os
 import pathlib
@@ -101,17 +102,24 @@ class Work:
         path.unlink()
         return took
 
-    def random_reads(self):
+    def random_reads(self, readers=1):
         path = self.here / self.fresh(self.made("big", self.big))
         last = (self.options.mebibytes << 20) - 4096
         offsets = [self.random.randrange(last) & ~4095 for _ in range(self.options.reads)]
-        with open(path, "rb", buffering=0) as file:
+
+        def read(part):
+            for offset in part:
+                os.pread(file.fileno(), 4096, offset)
+
+        with open(path, "rb", buffering=0) as file, futures.ThreadPoolExecutor(readers) as pool:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
             with timer() as took:
-                for offset in offsets:
-                    os.pread(file.fileno(), 4096, offset)
+                list(pool.map(read, [offsets[i::readers] for i in range(readers)]))
         path.unlink()
         return took
+
+    def random_reads_at_once(self):
+        return self.random_reads(self.options.readers)
 
     def create(self):
         path, data = self.here / self.fresh(), bytes(4096)
@@ -179,6 +187,7 @@ class Work:
 ROWS = {"write": (Work.write, "write {mebibytes} MiB, fsync"),
         "read": (Work.read, "read {mebibytes} MiB"),
         "random": (Work.random_reads, "{reads} random reads of 4 KiB"),
+        "readers": (Work.random_reads_at_once, "the same, {readers} readers at once"),
         "create": (Work.create, "create {files} files of 4 KiB"),
         "small": (Work.read_small, "read {files} files of 4 KiB"),
         "list": (Work.list, "ls -l of {listed}"),
@@ -229,7 +238,7 @@ def table(works, options):
 
 def main():
     options = peers.arguments("Work on files against sshfs.", rounds=5, rows=",".join(ROWS), delay=0,
-                              mode="strict", mebibytes=256, reads=2000, files=2000, listed=5000, tree=200,
+                              mode="strict", mebibytes=256, reads=2000, readers=16, files=2000, listed=5000, tree=200,
                               directory="/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir())
     sshd = peers.server("MaxSessions 10", directory=options.directory)
     with contextlib.ExitStack() as stack:

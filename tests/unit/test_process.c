@@ -57,7 +57,7 @@ static void start(struct child *child, const char *file, const char *script, int
 	child->argv[1] = "-c";
 	child->argv[2] = (char *)script;
 	child->result = 1;
-	struct process_plan plan = { .file = file, .argv = child->argv, .fds = { -1, -1, -1, fd, -1 },
+	struct process_plan plan = { .file = file, .argv = child->argv, .fds = { -1, -1, -1, fd, -1, -1 },
 		.prepare = child->prepare, .started = on_started, .exited = on_exited };
 
 	process_start(&child->process, processes, &plan);
