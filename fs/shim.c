@@ -371,7 +371,7 @@ int shim_new(struct mount *mount, struct instance *instance, const struct shim_e
 {
 	struct shim *shim = memory_new(sizeof(*shim));
 	char *description = describe(instance);
-	int peer;
+	int peer = -1;
 
 	*shim = (struct shim){ .mount = mount, .instance = instance, .events = events };
 	TAILQ_INIT(&shim->held);
