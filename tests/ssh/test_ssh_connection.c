@@ -12,7 +12,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <libssh2.h>
+
 #include "tests/ssh/harness.h"
+#include "tests/ssh/told.h"
 
 /* libssh2 1.10 loses the two halves of a key (32 bytes each) when a session is freed in the middle
  * of the key exchange, which test_freed does. */
@@ -140,6 +143,73 @@ static void test_refused(void **state)
 	connect_to(&fixture, NULL);
 	expect_down(&fixture, true, "/other failed");
 	fixture_close(&fixture);
+}
+
+/* Whether libssh2 has a cipher. */
+static bool has_cipher(const char *name)
+{
+	LIBSSH2_SESSION *session = libssh2_session_init();
+	const char **names = NULL;
+	bool found = false;
+
+	assert_non_null(session);
+	int count = libssh2_session_supported_algs(session, LIBSSH2_METHOD_CRYPT_CS, &names);
+
+	assert_true(count > 0);
+	for (int i = 0; i < count; i++)
+		found |= strcmp(names[i], name) == 0;
+	libssh2_free(session, names);
+	libssh2_session_free(session);
+	return found;
+}
+
+/* Bytes both ways, more than one set of keys is for, and of every length that ends a packet. */
+static void exchange(struct fixture *fixture)
+{
+	static char bytes[3000000];
+	const struct transport_command copy = { .text = "cat", .size = 3, .input = true };
+	struct result result = { 0 };
+	char command[64];
+
+	memset(bytes, 'y', sizeof(bytes));
+	run_start_as(fixture, &copy, &result);
+	feed(fixture, &result, bytes, sizeof(bytes));
+	assert_int_equal(result.status, 0);
+	assert_int_equal(result.out.size, sizeof(bytes));
+	assert_memory_equal(result.out.data, bytes, sizeof(bytes));
+	result_done(&result);
+	for (int size = 1; size <= 40; size++) {
+		snprintf(command, sizeof(command), "printf %%0%dd 7", size);
+		run(fixture, command, &result);
+		assert_int_equal(result.out.size, size);
+		assert_int_equal(result.out.data[size - 1], '7');
+		result_done(&result);
+	}
+	assert_int_equal(fixture->downs, 0);
+}
+
+/* Servers with a single cipher: all works with each that libssh2 has, the others are refused. */
+static void test_ciphers(void **state)
+{
+	static const char *const ciphers[] = { "aes128-ctr", "aes192-ctr", "aes256-ctr",
+		"aes128-gcm@openssh.com", "aes256-gcm@openssh.com" };
+
+	for (size_t i = 0; i < sizeof(ciphers) / sizeof(*ciphers); i++) {
+		char line[64];
+		const char *const lines[] = { line, "RekeyLimit 1M", NULL };
+		struct fixture fixture;
+
+		snprintf(line, sizeof(line), "Ciphers %s", ciphers[i]);
+		fixture_start(&fixture, lines, NULL);
+		connect_to(&fixture, fixture.known_hosts);
+		if (has_cipher(ciphers[i])) {
+			await(&fixture, &fixture.up);
+			exchange(&fixture);
+		} else {
+			expect_down(&fixture, false, "key exchange failed");
+		}
+		fixture_close(&fixture);
+	}
 }
 
 /* Host keys: in the file, missing, hashed, revoked, changed. */
@@ -373,6 +443,7 @@ int main(void)
 		cmocka_unit_test(test_lost),
 		cmocka_unit_test(test_silent),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_ciphers),
 		cmocka_unit_test(test_known_hosts),
 		cmocka_unit_test(test_pinned),
 		cmocka_unit_test(test_agent),
