@@ -48,12 +48,13 @@ def below(roots):
 
 
 def family(pid):
-    """The processes of a server: itself and its sessions, but not what those run."""
-    name = pathlib.Path(f"/proc/{pid}/comm").read_text()
+    """The processes of a server: itself and its sessions (sshd-session with newer ones), but not what
+    those run."""
+    name = pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
     found = []
     for other in below([pid]):
         with contextlib.suppress(OSError):
-            if pathlib.Path(f"/proc/{other}/comm").read_text() == name:
+            if pathlib.Path(f"/proc/{other}/comm").read_text().startswith(name):
                 found.append(other)
     return found
 
