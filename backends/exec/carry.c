@@ -281,7 +281,7 @@ static void give_opened(struct job *job, const struct file_reply *reply, const v
 	} else if (!job->done) {
 		carry_tell(job->carry, FILE_CLOSE, reply->handle, "");
 		carry_end(job, 0);
-	} else if (!content_open(job, reply) && !pull_open(job, reply)) {
+	} else if (!content_open(job, reply) && !pull_open(job, reply, bytes, size)) {
 		carry_take(job, reply, bytes, size);
 	}
 }
@@ -311,14 +311,36 @@ static void take_open(struct job *job)
 
 /* ---- Requests ------------------------------------------------------------------ */
 
-/* What is done with a request about an open file of ours. */
-static void take_handle(struct job *job)
+/* Does what a request says about an open file of ours. */
+void carry_go(struct job *job)
 {
 	static void (*const contents[FILE_OPS])(struct job *job) = {
 		[FILE_GETATTR] = content_getattr, [FILE_SETATTR] = content_setattr,
 		[FILE_READ] = content_read, [FILE_WRITE] = content_write, [FILE_FSYNC] = content_sync,
 		[FILE_CLOSE] = content_close,
 	};
+	struct file_request request = job->request;
+	struct opened *opened = job->opened;
+
+	if (opened->content)
+		contents[request.op] ? contents[request.op](job) : carry_end(job, -EOPNOTSUPP);
+	else if (request.op == FILE_CLOSE)
+		pull_close(job);
+	else if (!opened->below)
+		carry_wait(job, &opened->waiting, carry_go);
+	else if (request.op == FILE_READ)
+		pull_read(job);
+	else if (request.op == FILE_FSYNC && request.flags & FILES_FLUSH)
+		carry_end(job, 0);
+	else {
+		request.handle = opened->below;
+		carry_ask(job, &request, job->path, job->path2, job->bytes, carry_take);
+	}
+}
+
+/* The same for one that has come. */
+static void take_handle(struct job *job)
+{
 	struct opened *opened = find_opened(job->carry, job->request.handle);
 
 	if (!opened) {
@@ -327,19 +349,7 @@ static void take_handle(struct job *job)
 	}
 	job->opened = opened;
 	opened->jobs++;
-	uint32_t op = job->request.op;
-	if (opened->content) {
-		contents[op] ? contents[op](job) : carry_end(job, -EOPNOTSUPP);
-	} else if (op == FILE_READ) {
-		pull_read(job);
-	} else if (op == FILE_CLOSE) {
-		pull_close(job);
-	} else {
-		struct file_request request = job->request;
-
-		request.handle = opened->below;
-		carry_ask(job, &request, job->path, job->path2, job->bytes, carry_take);
-	}
+	carry_go(job);
 }
 
 /* A copy: from and to what shellfiles has open. */
@@ -349,12 +359,14 @@ static void take_copy(struct job *job)
 	struct opened *to = find_opened(job->carry, job->request.handle2);
 	struct file_request request = job->request;
 
-	if (to || (from && from->content)) {
+	if ((to && !to->below) || (from && !from->below)) {
 		carry_end(job, -EOPNOTSUPP);
 		return;
 	}
 	if (from)
 		request.handle = from->below;
+	if (to)
+		request.handle2 = to->below;
 	carry_ask(job, &request, "", "", NULL, carry_take);
 }
 

@@ -63,6 +63,7 @@ struct content {
 	bool dirty;			/* the machine does not have it */
 	bool gone;			/* it was removed or replaced: only who has it open has it */
 	unsigned users;			/* open files that are not closed; with the last it is not listed any more */
+	unsigned writers;		/* those of them that may write: without any, the others read the machine's */
 	unsigned references;		/* open files that are not freed */
 	struct job *bringing;		/* it is being brought; NULL: it is not */
 	struct job_queue waiting;	/* for the end of that */
@@ -70,7 +71,7 @@ struct content {
 
 enum pull_state { PULL_NOT, PULL_RUNS, PULL_ENDED };
 
-/* An open file: of a content, or one that is fetched. */
+/* An open file: of a content; else one that shellfiles has open, and that may be fetched. */
 struct opened {
 	LIST_ENTRY(opened) link;
 	struct carry *carry;
@@ -78,9 +79,10 @@ struct opened {
 	bool closed;			/* it is not listed any more, and goes with the last of its jobs */
 	unsigned jobs;
 	uint32_t flags;
-	struct content *content;	/* NULL: it is fetched, and the rest is for that */
-	char *path;			/* NULL: it has another one by now: no more pull */
-	uint64_t below;
+	struct content *content;	/* NULL: it has none, and the rest is for that */
+	char *path;			/* NULL: it was removed */
+	uint64_t below;			/* 0: it is being opened again */
+	bool fetched;			/* by pull */
 	int fd;				/* -1: none yet */
 	uint64_t size, have;		/* bytes: when it was opened; in fd */
 	enum pull_state state;
@@ -141,6 +143,8 @@ int carry_file(void);
 void carry_wake(struct job_queue *queue);
 /* Makes an open file; NULL: there are too many. */
 struct opened *carry_opened(struct carry *carry, uint32_t flags);
+/* Moves a request about an open file on. */
+void carry_go(struct job *job);
 /* Closes it: it is freed when no job needs it any more. */
 void carry_close(struct opened *opened);
 /* The same path in the machine, absolute; free() it. */
@@ -154,6 +158,8 @@ struct content *content_find(struct carry *carry, const char *path);
 /* shellfiles has opened a file to write, whose content is or becomes one that is kept here; the job gets
  * the open file. false: it is not to be. */
 bool content_open(struct job *job, const struct file_reply *reply);
+/* One more open file has it. */
+void content_join(struct content *content, struct opened *opened);
 void content_read(struct job *job);
 void content_write(struct job *job);
 void content_getattr(struct job *job);
@@ -176,14 +182,19 @@ void push_free(struct push *push);
 
 /* ---- pull.c ---- */
 
-/* shellfiles has opened a file to read that is to be fetched; the job gets the open file. */
-bool pull_open(struct job *job, const struct file_reply *reply);
+/* shellfiles has opened a file without a content here; the job gets the open file. bytes: all of a small file.
+ * false: there is nothing to be done for it. */
+bool pull_open(struct job *job, const struct file_reply *reply, const void *bytes, size_t size);
 void pull_read(struct job *job);
 void pull_close(struct job *job);
-/* What has that path, or is below it, has it no more. */
-void pull_moved(struct carry *carry, const char *path);
+/* What has that path, or is below it, has the other one; NULL: none any more. */
+void pull_moved(struct carry *carry, const char *from, const char *to);
 /* Ends a fetching: nobody has it open any more. */
 void pull_stop(struct opened *opened);
+/* The file has a content by now: all that have it open get that. */
+void pull_join(struct carry *carry, struct content *content);
+/* The content is in the machine, and nobody writes: the others have the machine's file open again. */
+void pull_leave(struct carry *carry, struct content *content);
 
 /* Whether a path is `at`, or below it. */
 bool carry_is_below(const char *path, const char *at);

@@ -67,6 +67,21 @@ static void empty(struct content *content)
 	content->dirty = true;
 }
 
+/* Whether it may write. */
+static bool writes(const struct opened *opened)
+{
+	return (opened->flags & O_ACCMODE) != O_RDONLY;
+}
+
+/* One more has it open. */
+void content_join(struct content *content, struct opened *opened)
+{
+	opened->content = content;
+	content->users++;
+	content->references++;
+	content->writers += writes(opened);
+}
+
 /* Gives the job an open file of the content. */
 static void attach(struct job *job)
 {
@@ -84,9 +99,8 @@ static void attach(struct job *job)
 		carry_tell(job->carry, FILE_CLOSE, job->reply.handle, "");
 		return carry_end(job, -ENFILE);
 	}
-	opened->content = content;
-	content->users++;
-	content->references++;
+	content_join(content, opened);
+	pull_join(job->carry, content);
 	if (content->below || (flags & O_ACCMODE) == O_RDONLY)
 		carry_tell(job->carry, FILE_CLOSE, job->reply.handle, "");
 	else
@@ -98,6 +112,33 @@ static void attach(struct job *job)
 	carry_end(job, 0);
 }
 
+/* The machine's file is empty. */
+static void emptied(struct job *job, const struct file_reply *reply, const void *bytes, size_t size)
+{
+	struct file_reply opened = job->reply;
+
+	opened.attr.size = 0;
+	if (reply->error) {
+		carry_tell(job->carry, FILE_CLOSE, opened.handle, "");
+		carry_end(job, reply->error);
+	} else if (!pull_open(job, &opened, NULL, 0)) {
+		carry_end(job, 0);
+	}
+}
+
+/* What has other names, too, is emptied at once, for all of them. */
+static bool is_linked(struct job *job, const struct file_reply *reply)
+{
+	struct file_request request = { .op = FILE_SETATTR, .handle = reply->handle,
+		.attr = { .valid = FILE_ATTR_SIZE } };
+
+	if (reply->attr.nlink < 2 || !(job->request.flags & O_TRUNC) || reply->attr.size == 0)
+		return false;
+	job->reply = *reply;
+	carry_ask(job, &request, "", "", NULL, emptied);
+	return true;
+}
+
 /* Opens: what is new or is to be empty, and what is here already. */
 bool content_open(struct job *job, const struct file_reply *reply)
 {
@@ -105,9 +146,12 @@ bool content_open(struct job *job, const struct file_reply *reply)
 	/* What is appended has its place behind what others append in the machine. */
 	bool whole = flags & O_TRUNC || (reply->attr.size == 0 && !(flags & O_APPEND));
 	bool begins = *job->carry->push && (flags & O_ACCMODE) != O_RDONLY && whole;
+	bool is_here = content_find(job->carry, job->path);
 
-	if (!S_ISREG(reply->attr.mode) || !(begins || content_find(job->carry, job->path)))
+	if (!S_ISREG(reply->attr.mode) || !(begins || is_here))
 		return false;
+	if (!is_here && reply->attr.nlink > 1)
+		return is_linked(job, reply);
 	job->reply = *reply;
 	attach(job);
 	return true;
@@ -198,6 +242,15 @@ void content_getattr(struct job *job)
 		carry_ask_path(job, content ? content->path : job->path, attr_answered);
 }
 
+/* Whether the request's file has no content any more: then it is another matter. */
+static bool has_left(struct job *job)
+{
+	if (!job->opened || job->opened->content)
+		return false;
+	carry_go(job);
+	return true;
+}
+
 /* Sets the size. */
 static int set_size(struct content *content, uint64_t size)
 {
@@ -220,6 +273,8 @@ void content_setattr(struct job *job)
 
 	if (error)
 		return carry_end(job, error);
+	if (has_left(job))
+		return;
 	if (!content)
 		return carry_ask_path(job, job->path, attr_answered);
 	if (content->bringing)
@@ -245,6 +300,8 @@ void content_sync(struct job *job)
 
 	if (error)
 		return carry_end(job, error);
+	if (has_left(job))
+		return;
 	if (!push_settle(job, content, content_sync))
 		return;
 	if (content->gone || job->request.flags & FILES_FLUSH)
@@ -253,14 +310,18 @@ void content_sync(struct job *job)
 		carry_ask_path(job, content->path, carry_take);
 }
 
-/* The last close brings what no close before has. */
+/* The last close by one who may write brings what no close before has. */
 void content_close(struct job *job)
 {
 	struct content *content = job->opened->content;
+	bool last = writes(job->opened) && content->writers == 1;
 	int error = job->reply.error;
 
-	if (!error && content->users == 1 && !push_settle(job, content, content_close))
+	if (!error && last && !push_settle(job, content, content_close))
 		return;
+	content->writers -= writes(job->opened);
+	if (last && !content->gone)
+		pull_leave(job->carry, content);
 	if (--content->users == 0) {
 		push_release(job->carry, content);
 		LIST_REMOVE(content, link);
@@ -283,8 +344,9 @@ static void names_answered(struct job *job, const struct file_reply *reply, cons
 		return carry_hold(job, false);
 	if ((content = content_find(job->carry, replaced)))
 		content->gone = true;
-	pull_moved(job->carry, job->path);
-	pull_moved(job->carry, replaced);
+	pull_moved(job->carry, replaced, NULL);
+	if (moves)
+		pull_moved(job->carry, job->path, job->path2);
 	LIST_FOREACH(content, &job->carry->contents, link) {
 		if (!moves || content->gone || !carry_is_below(content->path, job->path))
 			continue;

@@ -9,21 +9,25 @@
 #include "backends/base/memory.h"
 #include "backends/exec/carryparts.h"
 
-/* Opens: the answer stays shellfiles', but for the number. */
-bool pull_open(struct job *job, const struct file_reply *reply)
+/* Opens: the answer stays shellfiles', but for the number. With push, a file may get a content later. */
+bool pull_open(struct job *job, const struct file_reply *reply, const void *bytes, size_t size)
 {
 	struct carry *carry = job->carry;
+	bool fetched = *carry->pull && reply->attr.size > carry->small &&
+		(job->request.flags & (O_ACCMODE | O_TRUNC)) == O_RDONLY;
 	struct opened *opened;
 
-	if (!*carry->pull || !S_ISREG(reply->attr.mode) || reply->attr.size <= carry->small ||
-		(job->request.flags & (O_ACCMODE | O_TRUNC)) != O_RDONLY ||
+	if (!S_ISREG(reply->attr.mode) || !(fetched || *carry->push) ||
 		!(opened = carry_opened(carry, job->request.flags)))
 		return false;
 	opened->path = memory_string(job->path);
 	opened->below = reply->handle;
 	opened->size = reply->attr.size;
+	opened->fetched = fetched;
 	job->reply = *reply;
 	job->reply.handle = opened->number;
+	if (size)
+		text_append(&job->content, bytes, size);
 	carry_end(job, 0);
 	return true;
 }
@@ -86,6 +90,8 @@ static void checked(struct job *job, const struct file_reply *reply, const void 
 	struct opened *opened = job->opened;
 	struct carry *carry = job->carry;
 
+	if (opened->content)
+		return serve(job);
 	if (reply->error || !opened->path || opened->closed) {
 		opened->state = PULL_ENDED;
 		opened->error = reply->error;
@@ -142,7 +148,11 @@ static void serve(struct job *job)
 	struct opened *opened = job->opened;
 	uint64_t offset = job->request.offset, end = offset + job->request.length;
 
-	if (opened->state == PULL_ENDED && opened->error)
+	if (opened->content)
+		content_read(job);
+	else if (!opened->below)
+		carry_go(job);
+	else if (opened->state == PULL_ENDED && opened->error)
 		carry_end(job, opened->error);
 	else if (end <= opened->have)
 		give(job, job->request.length);
@@ -163,7 +173,7 @@ void pull_read(struct job *job)
 
 	if (length == 0 || length > FILES_DATA_MAX || offset > (uint64_t)INT64_MAX - length)
 		carry_end(job, -EINVAL);
-	else if (opened->state != PULL_RUNS && offset == 0 && opened->path)
+	else if (opened->fetched && opened->state != PULL_RUNS && offset == 0 && opened->path)
 		begin(job);
 	else
 		serve(job);
@@ -174,20 +184,87 @@ void pull_close(struct job *job)
 {
 	struct opened *opened = job->opened;
 
-	carry_tell(job->carry, FILE_CLOSE, opened->below, "");
+	if (opened->below)
+		carry_tell(job->carry, FILE_CLOSE, opened->below, "");
+	opened->below = 0;
 	carry_close(opened);
 	carry_end(job, 0);
 }
 
-/* Has another path: what is fetched by now is right, what comes later is read by commands. */
-void pull_moved(struct carry *carry, const char *path)
+/* Has another path, or none: what is fetched by now is right. */
+void pull_moved(struct carry *carry, const char *from, const char *to)
 {
 	struct opened *opened;
 
 	LIST_FOREACH(opened, &carry->opened, link) {
-		if (opened->content || !opened->path || !carry_is_below(opened->path, path))
+		if (opened->content || !opened->path || !carry_is_below(opened->path, from))
 			continue;
+		char *path = to ? memory_format("%s%s", to, opened->path + strlen(from)) : NULL;
 		free(opened->path);
-		opened->path = NULL;
+		opened->path = path;
+	}
+}
+
+/* Has a content, which is read from here on. */
+void pull_join(struct carry *carry, struct content *content)
+{
+	struct opened *opened;
+
+	LIST_FOREACH(opened, &carry->opened, link) {
+		struct job_queue again = TAILQ_HEAD_INITIALIZER(again);
+
+		if (opened->content || !opened->path || strcmp(opened->path, content->path) != 0)
+			continue;
+		carrier_stop(opened->pull);
+		opened->pull = NULL;
+		opened->state = PULL_NOT;
+		if (opened->below)
+			carry_tell(carry, FILE_CLOSE, opened->below, "");
+		opened->below = 0;
+		content_join(content, opened);
+		TAILQ_CONCAT(&again, &opened->waiting, link);
+		carry_wake(&again);
+	}
+}
+
+/* It is open again, or cannot be. */
+static void reopened(struct job *job, const struct file_reply *reply, const void *bytes, size_t size)
+{
+	struct job_queue again = TAILQ_HEAD_INITIALIZER(again);
+	struct opened *opened = job->opened;
+
+	bool unused = opened->closed || opened->content;
+
+	if (!reply->error && unused)
+		carry_tell(job->carry, FILE_CLOSE, reply->handle, "");
+	/* A number that shellfiles never gives: what comes now fails. */
+	if (!opened->content)
+		opened->below = reply->error || unused ? CARRY_OWN : reply->handle;
+	TAILQ_CONCAT(&again, &opened->waiting, link);
+	carry_wake(&again);
+	carry_end(job, 0);
+}
+
+/* Has no content any more: opens the machine's file again. */
+void pull_leave(struct carry *carry, struct content *content)
+{
+	struct opened *opened;
+
+	LIST_FOREACH(opened, &carry->opened, link) {
+		struct file_request request = { .op = FILE_OPEN, .flags = O_RDONLY };
+
+		if (opened->content != content || (opened->flags & O_ACCMODE) != O_RDONLY)
+			continue;
+		opened->content = NULL;
+		content->users--;
+		content_unref(content);
+		free(opened->path);
+		opened->path = memory_string(content->path);
+		opened->state = PULL_NOT;
+		opened->have = opened->size = 0;
+		struct job *job = carry_job(carry);
+		job->opened = opened;
+		opened->jobs++;
+		carry_ask(job, &request, opened->path, "", NULL, reopened);
 	}
 }

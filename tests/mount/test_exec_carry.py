@@ -91,6 +91,12 @@ class Model(test_files_model.Operations, CarryTest):
     keys = {"carry_from": "0"}
     count = 200
 
+    def tree(self, top):
+        """What is not closed is not in the machine."""
+        if top == self.there:
+            self.mine.close_all()
+        return super().tree(top)
+
 
 class Contents(CarryTest):
     """What is pushed and pulled, and when."""
@@ -202,6 +208,20 @@ class Contents(CarryTest):
             file.write(b"tail")
         os.utime(self.there / "x")
         wait_for(lambda: os.pread(fd, 100, len(data)) == b"tail", "what was added")
+
+    def test_who_has_it_open_reads_what_is_written(self):
+        for name, size in (("small", 10), ("large", LARGE)):
+            write(self.there / name, b"old" * size)
+            fd = self.open(name, os.O_RDONLY)
+            self.assertEqual(os.pread(fd, 6, 0), b"oldold")
+            with open(self.here / name, "wb", buffering=0) as file:
+                file.write(b"new" * size)
+                self.assertEqual(os.pread(fd, 6, 3), b"newnew")
+            self.assertEqual(os.pread(fd, 7, 3 * size - 6), b"newnew")
+            # And what the machine adds then.
+            with open(self.there / name, "ab") as file:
+                file.write(b"tail")
+            wait_for(lambda fd=fd, size=size: os.pread(fd, 9, 3 * size) == b"tail", "what was added")
 
     def test_commands_find_it(self):
         write(self.here / "x", b"x" * LARGE)
