@@ -89,14 +89,18 @@ void guest_ahead_end(struct guest_op *op, const struct file_reply *reply)
 	queue->settled(queue->data);
 }
 
-/* Takes attributes, unless newer ones are known. false: these are not taken. */
-static bool take(struct guest_ahead *ahead, const struct file_attr *attr, struct guest_moment asked)
+/* Takes attributes, unless newer ones are known. named: of what its name leads to. false: these are not taken. */
+static bool take(struct guest_ahead *ahead, const struct file_attr *attr, struct guest_moment asked, bool named)
 {
 	if (ahead->count || !(attr->valid & FILE_ATTR_MODE) || ahead->asked > asked.time)
 		return false;
 	ahead->attr = *attr;
 	ahead->asked = asked.time;
 	ahead->doubts = asked.doubts;
+	if (named) {
+		ahead->named = asked.time;
+		ahead->named_doubts = asked.doubts;
+	}
 	ahead->told_after = ahead->begun;
 	ahead->known = true;
 	return true;
@@ -110,7 +114,7 @@ void guest_ahead_seen(const struct guest_op *op, struct guest_node *node, const 
 	bool last = op->node == node && !op->name ? op->begun == ahead->begun
 						  : node->changed_at <= op->asked.time;
 
-	if (!last || !take(ahead, attr, op->asked))
+	if (!last || !take(ahead, attr, op->asked, !op->message.handle))
 		return;
 	if (!made || !(attr->valid & FILE_ATTR_TIMES) || ahead->read > op->id)
 		return;
@@ -123,7 +127,7 @@ void guest_ahead_seen(const struct guest_op *op, struct guest_node *node, const 
 void guest_ahead_listed(struct guest_node *node, const struct file_attr *attr, struct guest_moment asked)
 {
 	if (node->changed_at <= asked.time)
-		take(&node->ahead, attr, asked);
+		take(&node->ahead, attr, asked, true);
 }
 
 /* As told. Of a file with several names a change by another one goes unnoticed. */
@@ -137,6 +141,15 @@ const struct file_attr *guest_ahead_told(const struct guest_queue *queue, const 
 	if (!last || node->linked || queue->mode != GUEST_UP)
 		return NULL;
 	return guest_cache_fresh(&queue->cache, *asked) ? &ahead->attr : NULL;
+}
+
+/* By its name. */
+const struct file_attr *guest_ahead_named(const struct guest_queue *queue, const struct guest_node *node,
+	struct guest_moment *asked)
+{
+	struct guest_moment named = { node->ahead.named, node->ahead.named_doubts };
+
+	return guest_cache_fresh(&queue->cache, named) ? guest_ahead_told(queue, node, asked) : NULL;
 }
 
 /* The last access. */

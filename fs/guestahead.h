@@ -35,6 +35,9 @@ void guest_ahead_listed(struct guest_node *node, const struct file_attr *attr, s
  * believed, and when they were asked for; NULL: ask. Reading since then may have changed the time of the last access. */
 const struct file_attr *guest_ahead_told(const struct guest_queue *queue, const struct guest_node *node,
 	struct guest_moment *asked);
+/* The same, if the node's name led to it as lately: an open file may have no name any more. */
+const struct file_attr *guest_ahead_named(const struct guest_queue *queue, const struct guest_node *node,
+	struct guest_moment *asked);
 /* The same for the time of the last access, as far as it is known. */
 bool guest_ahead_atime(const struct guest_queue *queue, const struct guest_node *node, int64_t *atime);
 /* The attributes as they are going to be, while something about the node is under way; NULL: ask. */

@@ -372,7 +372,7 @@ static bool lookup_known(struct request *request, struct guest_node *parent, con
 		known = GUEST_THERE;
 		op.asked = guest_cache_now(&queue->cache);
 		reply = (struct file_reply){ .attr = *guest_ahead_attr(node) };
-	} else if (node && queue->eager && (told = guest_ahead_told(queue, node, &told_at))) {
+	} else if (node && queue->eager && (told = guest_ahead_named(queue, node, &told_at))) {
 		known = GUEST_THERE;
 		op.asked = told_at;
 		reply = (struct file_reply){ .attr = *told };

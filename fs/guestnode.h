@@ -63,6 +63,7 @@ struct guest_ahead {
 	bool told;			/* and the kernel was told so */
 	struct file_attr attr;
 	uint64_t asked, doubts;		/* when */
+	uint64_t named, named_doubts;	/* when last its name was what the question was about, not an open file */
 	unsigned begun;			/* what was sent to the guest that changes attributes; reading does not count, */
 	uint64_t read;			/* which changes the time of the last access alone: the id of the last that did */
 	unsigned told_after;		/* of those, how many attr tells of */

@@ -196,6 +196,27 @@ static void attributes_are_foreseen(void **state)
 	guestfs_release(handle);
 }
 
+/* That an open file is there says nothing about its name. */
+static void open_files_may_have_no_name(void **state)
+{
+	struct record record;
+	struct object *file;
+	struct handle *handle = far_create(top, "f", &file);
+
+	far_settle();
+	look_up(&record, top, "f");
+	assert_int_equal(record.replies, 1);
+	guestfs_doubt(far_files);
+	guestfs_getattr(record_new(&record), file, handle);
+	assert_int_equal(far_oldest_of(FILE_GETATTR)->request.handle, 1);
+	far_settle();
+	look_up(&record, top, "f");
+	assert_int_equal(record.replies, 0);
+	far_refuse(FILE_GETATTR, -ENOENT);
+	assert_int_equal(record.error, -ENOENT);
+	guestfs_release(handle);
+}
+
 /* What cannot be made: the file tells it, so does its directory, once; and what was to be written is lost. */
 static void failures_are_told(void **state)
 {
@@ -466,6 +487,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(answers_may_come_in_any_order, begin, end),
 		cmocka_unit_test_setup_teardown(there_are_limits, begin, end),
 		cmocka_unit_test_setup_teardown(attributes_are_foreseen, begin, end),
+		cmocka_unit_test_setup_teardown(open_files_may_have_no_name, begin, end),
 		cmocka_unit_test_setup_teardown(failures_are_told, begin, end),
 		cmocka_unit_test_setup_teardown(losses_are_told, begin, end),
 		cmocka_unit_test_setup_teardown(removed_names_are_absent, begin, end),
