@@ -14,8 +14,6 @@
 #include "backends/exec/carryparts.h"
 #include "backends/shellfiles/shellfiles.h"
 
-static void turn(uv_idle_t *idle);
-
 /* Logs. */
 void carry_say(struct carry *carry, const char *format, ...)
 {
@@ -57,168 +55,6 @@ int carry_file(void)
 	return fd;
 }
 
-/* ---- Jobs --------------------------------------------------------------------- */
-
-/* Puts a job into another queue, or none. */
-static void move(struct job *job, struct job_queue *queue)
-{
-	if (job->queue)
-		TAILQ_REMOVE(job->queue, job, link);
-	job->queue = queue;
-	if (queue)
-		TAILQ_INSERT_TAIL(queue, job, link);
-}
-
-/* Frees an open file that is closed and that no job needs. */
-static void opened_free(struct opened *opened)
-{
-	if (!opened->closed || opened->jobs)
-		return;
-	if (opened->fd >= 0)
-		close(opened->fd);
-	if (opened->content)
-		content_unref(opened->content);
-	free(opened->path);
-	free(opened);
-}
-
-/* Frees a job. */
-static void job_free(struct job *job)
-{
-	struct opened *opened = job->opened;
-
-	move(job, NULL);
-	push_free(job->push);
-	text_done(&job->content);
-	free(job->path);
-	free(job->path2);
-	free(job->bytes);
-	free(job);
-	if (opened) {
-		opened->jobs--;
-		opened_free(opened);
-	}
-}
-
-/* It is over. */
-void carry_end(struct job *job, int error)
-{
-	job->reply.error = error;
-	move(job, &job->carry->ended);
-	uv_idle_start(&job->carry->idle, turn);
-}
-
-/* Tells an answer. */
-static void answer(struct job *job)
-{
-	int error = job->reply.error;
-
-	move(job, NULL);
-	if (job->done)
-		job->done(job->data, &job->reply, error ? NULL : job->content.data, error ? 0 : job->content.size);
-	job_free(job);
-}
-
-/* Tells those answers that there are, but not what comes of that. */
-static void turn(uv_idle_t *idle)
-{
-	struct carry *carry = idle->data;
-	unsigned count = 0;
-	struct job *job;
-
-	uv_idle_stop(idle);
-	TAILQ_FOREACH(job, &carry->ended, link)
-		count++;
-	for (; count && !carry->freed && (job = TAILQ_FIRST(&carry->ended)); count--)
-		answer(job);
-	if (!carry->freed && !TAILQ_EMPTY(&carry->ended))
-		uv_idle_start(&carry->idle, turn);
-}
-
-/* Waits. */
-void carry_wait(struct job *job, struct job_queue *queue, void (*next)(struct job *job))
-{
-	job->next = next;
-	move(job, queue);
-}
-
-/* Goes on. */
-void carry_wake(struct job_queue *queue)
-{
-	struct job *job;
-
-	TAILQ_FOREACH(job, queue, link)
-		job->queue = queue;
-	while ((job = TAILQ_FIRST(queue))) {
-		move(job, NULL);
-		job->next(job);
-	}
-}
-
-/* shellfiles answered. What an open was cancelled for is closed. */
-static void answered(void *data, const struct file_reply *reply, const void *bytes, size_t size)
-{
-	struct job *job = data;
-
-	move(job, NULL);
-	if (job->carry->lost)
-		carry_end(job, -EHOSTDOWN);
-	else
-		job->then(job, reply, bytes, size);
-}
-
-/* Asks. */
-void carry_ask(struct job *job, const struct file_request *request, const char *path, const char *path2,
-	const void *bytes, job_answer *then)
-{
-	struct file_request copy = *request;
-	struct file_call call = { .request = &copy, .path = path, .path2 = path2, .data = bytes };
-
-	copy.path_size = (uint32_t)strlen(path);
-	copy.path2_size = (uint32_t)strlen(path2);
-	copy.data_size = bytes ? copy.data_size : 0;
-	job->then = then;
-	move(job, &job->carry->asking);
-	shellfiles_add(job->carry->below, CARRY_OWN + ++job->carry->last_key, &call, answered, job);
-}
-
-/* The job's own question, about a path. */
-void carry_ask_path(struct job *job, const char *path, job_answer *then)
-{
-	struct file_request request = job->request;
-
-	request.handle = 0;
-	carry_ask(job, &request, path, job->path2, NULL, then);
-}
-
-/* As it is. */
-void carry_take(struct job *job, const struct file_reply *reply, const void *bytes, size_t size)
-{
-	job->reply = *reply;
-	if (size)
-		text_append(&job->content, bytes, size);
-	carry_end(job, reply->error);
-}
-
-/* Makes one that nobody waits for. */
-struct job *carry_job(struct carry *carry)
-{
-	struct job *job = memory_new(sizeof(*job));
-
-	job->carry = carry;
-	job->path = memory_string("");
-	job->path2 = memory_string("");
-	return job;
-}
-
-/* Tells. */
-void carry_tell(struct carry *carry, enum file_op op, uint64_t handle, const char *path)
-{
-	struct file_request request = { .op = op, .handle = handle };
-
-	carry_ask(carry_job(carry), &request, path, "", NULL, carry_take);
-}
-
 /* ---- What is open -------------------------------------------------------------- */
 
 /* Makes one. */
@@ -248,6 +84,19 @@ static struct opened *find_opened(struct carry *carry, uint64_t number)
 	return NULL;
 }
 
+/* Frees an open file that is closed and that no job needs. */
+void carry_opened_free(struct opened *opened)
+{
+	if (!opened->closed || opened->jobs)
+		return;
+	if (opened->fd >= 0)
+		close(opened->fd);
+	if (opened->content)
+		content_unref(opened->content);
+	free(opened->path);
+	free(opened);
+}
+
 /* Closes one. */
 void carry_close(struct opened *opened)
 {
@@ -256,7 +105,7 @@ void carry_close(struct opened *opened)
 	opened->closed = true;
 	if (!opened->content)
 		pull_stop(opened);
-	opened_free(opened);
+	carry_opened_free(opened);
 }
 
 static void pump(struct carry *carry);
@@ -418,7 +267,7 @@ static void pump(struct carry *carry)
 	struct job *job;
 
 	while (!carry->lost && (job = TAILQ_FIRST(&carry->later)) && !is_late(carry, &job->request)) {
-		move(job, NULL);
+		carry_move(job, NULL);
 		dispatch(job);
 	}
 }
@@ -447,7 +296,7 @@ void carry_add(struct carry *carry, uint64_t key, const struct file_call *call,
 	if (request->data_size)
 		job->bytes = memcpy(memory_grow(NULL, request->data_size), call->data, request->data_size);
 	if (late)
-		move(job, &carry->later);
+		carry_move(job, &carry->later);
 	else
 		dispatch(job);
 }
@@ -568,7 +417,7 @@ void carry_lose(struct carry *carry, int error)
 	while (!carry->freed && (job = TAILQ_FIRST(&carry->ended))) {
 		if (!job->reply.error)
 			job->reply.error = error;
-		answer(job);
+		carry_answer(job);
 	}
 	carry->holding = carry->opening = 0;
 	carry->lost = false;
@@ -586,7 +435,7 @@ static void free_all(struct job_queue *queue)
 	struct job *job;
 
 	while ((job = TAILQ_FIRST(queue)))
-		job_free(job);
+		carry_job_free(job);
 }
 
 /* Frees. */
@@ -601,7 +450,7 @@ void carry_free(struct carry *carry)
 	LIST_FOREACH(content, &carry->contents, link) {
 		free_all(&content->waiting);
 		if (content->bringing)
-			job_free(content->bringing);
+			carry_job_free(content->bringing);
 	}
 	free_all(&carry->asking);
 	free_all(&carry->ended);

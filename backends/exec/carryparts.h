@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the parts of the carrying of contents share: carry.c has the requests and what is open,
- * content.c what is kept here to be pushed, push.c how it gets into the machine, pull.c
+ * What the parts of the carrying of contents share: carry.c has what is to be done with each request, and what is open,
+ * carryjob.c the requests on their way, content.c what is kept here to be pushed, push.c how it gets into the machine, pull.c
  * what is fetched.
  */
 #ifndef EXEC_CARRYPARTS_H
@@ -118,8 +118,13 @@ struct carry {
 	char token[17];			/* in the names of what is pushed */
 };
 
-/* ---- carry.c ---- */
+/* ---- carryjob.c ---- */
 
+/* Puts a job into another queue, or none (NULL). */
+void carry_move(struct job *job, struct job_queue *queue);
+/* Tells the answer, and frees. */
+void carry_answer(struct job *job);
+void carry_job_free(struct job *job);
 /* The job is over; its answer is given on the next turn. */
 void carry_end(struct job *job, int error);
 /* Asks shellfiles; then(job) gets the answer. */
@@ -133,20 +138,25 @@ void carry_take(struct job *job, const struct file_reply *reply, const void *byt
 void carry_wait(struct job *job, struct job_queue *queue, void (*next)(struct job *job));
 /* A job of our own; nobody waits for it. */
 struct job *carry_job(struct carry *carry);
-/* Those that come later wait for the job, or do not any more. */
-void carry_hold(struct job *job, bool hold);
 /* Something for shellfiles whose outcome nobody waits for. */
 void carry_tell(struct carry *carry, enum file_op op, uint64_t handle, const char *path);
-/* A file of this host without a name, or a negative errno. */
-int carry_file(void);
 /* Has those of a queue go on, which may wait in it again. */
 void carry_wake(struct job_queue *queue);
+
+/* ---- carry.c ---- */
+
+/* Those that come later wait for the job, or do not any more. */
+void carry_hold(struct job *job, bool hold);
+/* A file of this host without a name, or a negative errno. */
+int carry_file(void);
 /* Makes an open file; NULL: there are too many. */
 struct opened *carry_opened(struct carry *carry, uint32_t flags);
 /* Moves a request about an open file on. */
 void carry_go(struct job *job);
 /* Closes it: it is freed when no job needs it any more. */
 void carry_close(struct opened *opened);
+/* Frees it, if it is closed and no job needs it. */
+void carry_opened_free(struct opened *opened);
 /* The same path in the machine, absolute; free() it. */
 char *carry_absolute(struct carry *carry, const char *path);
 void carry_say(struct carry *carry, const char *format, ...) __attribute__((format(printf, 2, 3)));
