@@ -22,8 +22,16 @@ make_id
 # The server refuses to start as root without its empty directory.
 [ "$(id -u)" != 0 ] || mkdir -p -m 0755 /run/sshd
 
+# Of several lines SetEnv, sshd takes the first. bash reads ~/.bashrc for a command by SSH, unless it is not
+# the first shell.
 write_config() {
-	for line; do echo "$line"; done
+	environment="SetEnv SHLVL=2"
+	for line; do
+		case $line in
+		"SetEnv "*) environment="$environment ${line#SetEnv }" ;;
+		*) echo "$line" ;;
+		esac
+	done
 	cat <<-END
 	Port $port
 	ListenAddress 127.0.0.1
@@ -33,8 +41,7 @@ write_config() {
 	StrictModes no
 	UsePAM no
 	UseDNS no
-	# bash reads ~/.bashrc for a command by SSH, unless it is not the first shell.
-	SetEnv SHLVL=2
+	$environment
 	PasswordAuthentication no
 	PermitRootLogin prohibit-password
 	AcceptEnv LC_*
