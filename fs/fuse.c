@@ -575,6 +575,20 @@ int fuse_mount_new(struct uv_loop_s *loop, const char *source, const char *mount
 	return 0;
 }
 
+/* libfuse takes an error of the descriptor for the sign that nothing is to be unmounted: a pipe that nobody
+ * reads has one. The kernel ends the session when the descriptor that was there is closed. */
+void fuse_mount_sever(struct fuse_mount *mount)
+{
+	int ends[2];
+
+	stop_polling(mount);
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return;
+	dup3(ends[1], fuse_session_fd(mount->session), O_CLOEXEC);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 /* Unmounts. */
 void fuse_mount_end(struct fuse_mount *mount)
 {

@@ -21,6 +21,8 @@ int fuse_mount_new(struct uv_loop_s *loop, const char *source, const char *mount
 
 /* Takes the mount away and reads no more requests; those that were read can still be answered. */
 void fuse_mount_end(struct fuse_mount *mount);
+/* Before fuse_mount_end, which then unmounts nothing: the mount point is somebody else's by now. */
+void fuse_mount_sever(struct fuse_mount *mount);
 /* Closes the session; every request must have been answered. */
 void fuse_mount_free(struct fuse_mount *mount);
 

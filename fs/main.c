@@ -21,12 +21,14 @@
 #include "backends/base/memory.h"
 #include "backends/module/modules.h"
 #include "config/config.h"
+#include "fs/control.h"
 #include "fs/fuse.h"
 #include "fs/mount.h"
 #include "fs/options.h"
 #include "fs/remains.h"
 #include "fs/scan_console.h"
 #include "fs/tree.h"
+#include "fs/vigil.h"
 #include "fs/workdir.h"
 
 /* What the daemon is made of, in the order in which it is set up. */
@@ -42,6 +44,7 @@ struct daemon {
 	uv_signal_t signals[3];
 	struct mount *mount;
 	struct fuse_mount *fuse;
+	struct vigil *vigil;	/* over the mount; NULL: there is none */
 	bool ending;
 };
 
@@ -57,6 +60,7 @@ static void idle(struct mount *mount)
 		return;
 	mount->idle = NULL;
 	fuse_mount_free(daemon->fuse);
+	vigil_free(daemon->vigil);
 	for (size_t i = 0; i < END_SIGNALS; i++)
 		uv_close((uv_handle_t *)&daemon->signals[i], NULL);
 }
@@ -76,6 +80,24 @@ static void unmounted(void *data)
 {
 	begin_end(data);
 }
+
+/* Whether files of the mount are open. */
+static bool in_use(void *data)
+{
+	return handle_any() != NULL;
+}
+
+/* Somebody unmounted us, but elsewhere there are copies of the mount: they end too. */
+static void detached(void *data)
+{
+	struct daemon *daemon = data;
+
+	if (!daemon->ending)
+		fuse_mount_sever(daemon->fuse);
+	begin_end(daemon);
+}
+
+static const struct vigil_events vigil_events = { in_use, detached };
 
 /* SIGTERM and the like. */
 static void signaled(uv_signal_t *signal, int number)
@@ -284,6 +306,8 @@ static int mount_all(struct daemon *daemon, uint32_t next_id, struct poolfs_err 
 		daemon->options.mount_options, plan.allow_other, unmounted, daemon, &daemon->fuse, err);
 	if (result < 0)
 		mount_free(daemon->mount);
+	else
+		daemon->vigil = vigil_new(&daemon->loop, daemon->mount_point, &vigil_events, daemon);
 	return result;
 }
 

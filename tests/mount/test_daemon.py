@@ -87,6 +87,45 @@ class Daemons(unittest.TestCase):
 class Ends(Daemons):
     """A daemon that is asked to end."""
 
+    @contextlib.contextmanager
+    def other_namespace(self, mount):
+        """Somebody with a mount namespace of his own."""
+        user = [] if os.getuid() == 0 else ["-Ur"]
+        with subprocess.Popen(["unshare", *user, "-m", "sh", "-c", "echo; exec cat"],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+            if not other.stdout.readline():
+                self.skipTest("no mount namespaces")
+            self.assertIn(f" {mount.path} ", text(f"/proc/{other.pid}/mountinfo"))
+            try:
+                yield
+            finally:
+                other.stdin.close()
+
+    def test_unmount_while_there_are_other_copies(self):
+        """A mount namespace that somebody made meanwhile has one. What is mounted there next stays."""
+        mount = self.mount()
+        self.make(mount)
+        with self.other_namespace(mount):
+            mount.unmount()
+            if os.getuid() == 0:
+                sh(f"mount -t tmpfs none {mount.path}")
+                self.addCleanup(sh, f"umount {mount.path}")
+            self.assertEqual(mount.ended(), 0)
+        if os.getuid() == 0:
+            self.assertIn(f" {mount.path} tmpfs ", text("/proc/self/mounts"))
+
+    def test_lazy_unmount_while_there_are_other_copies(self):
+        """Whoever has a file open is not disturbed."""
+        mount = self.mount()
+        instance = self.make(mount)
+        with self.other_namespace(mount):
+            with open(instance / "cmd", "r+b", buffering=0) as cmd:
+                mount.unmount()
+                cmd.write(b"echo still here")
+                self.assertEqual(cmd.read(), b"1\n")
+            self.assertEqual(mount.ended(), 0)
+        self.assert_clean_end(mount)
+
     def test_signals(self):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             with self.subTest(number):
