@@ -144,7 +144,7 @@ static void test_many_at_once(void **state)
 	unsigned count = connections(&fixture);
 
 	if (faulty_server(&fixture))
-		assert_in_range(count, 2, 9);
+		assert_true(count >= 2 && count <= 9);
 	else
 		assert_int_equal(count, 1);
 	fixture_close(&fixture);

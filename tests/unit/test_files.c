@@ -141,7 +141,7 @@ static void slots_hold_the_data(void **state)
 	struct {
 		struct file_request request;
 		char more[4];
-	} payload = { .more = "data" };
+	} payload = { .more = { 'd', 'a', 't', 'a' } };
 	const char slot[] = "slot";
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {

@@ -107,7 +107,7 @@ static void start(struct fixture *fixture, const struct machine *machine)
 	shellfiles_begin(fixture->files);
 }
 
-static void stop(struct fixture *fixture)
+static void halt(struct fixture *fixture)
 {
 	shellfiles_lose(fixture->files, -EHOSTDOWN);
 	while (fixture->transport.alive)
@@ -543,7 +543,7 @@ static void test_killed(void **state)
 		assert_int_equal(wait_for(&fixture, &answers[i]), i == 5 ? -EIO : 0);
 	assert_int_equal(fixture.transport.started, 2);
 	assert_non_null(strstr(fixture.log.data, "the shell on the machine is given up: a signal ended it"));
-	stop(&fixture);
+	halt(&fixture);
 }
 
 /* What nobody waits for any more is not told; the machine's loss is. */
@@ -576,7 +576,7 @@ static void test_cancelled(void **state)
 	assert_int_equal(simple(&fixture, FILE_GETATTR, "", NULL), -EHOSTDOWN);
 	shellfiles_begin(fixture.files);
 	assert_int_equal(simple(&fixture, FILE_GETATTR, "", NULL), 0);
-	stop(&fixture);
+	halt(&fixture);
 }
 
 /* Runs the loop until a file is there. */
@@ -619,7 +619,7 @@ static void test_late(void **state)
 	assert_false(late.done);
 	leap += SHELL_SLOW / 1000;
 	assert_int_equal(wait_for(&fixture, &late), -ETIMEDOUT);
-	stop(&fixture);
+	halt(&fixture);
 }
 
 /* Shells that lie. Each reads the program, says what it is told to, and then does `lie` for every line. */
@@ -682,7 +682,7 @@ static void lying_end(struct fixture *fixture)
 {
 	char *path = (char *)fixture->transport.shell[1];
 
-	stop(fixture);
+	halt(fixture);
 	free(path);
 }
 
@@ -780,7 +780,7 @@ static void on_machine(size_t number)
 	assert_string_equal(fixture.status.data, "files_by shell\n");
 	assert_string_equal(fixture.log.data, machines[number].by_ls ? "files/ works by shell commands, attributes "
 		"by ls: times are of whole minutes or days\n" : "files/ works by shell commands\n");
-	stop(&fixture);
+	halt(&fixture);
 }
 
 static void test_dash(void **state)

@@ -82,7 +82,7 @@ static void test_blocks(void **state)
 /* Pieces of any size, and a copy of a context in the middle. */
 static void test_pieces(void **state)
 {
-	static const unsigned char key[16] = "sixteen bytes...", iv[16] = { 1 };
+	static const unsigned char key[16] = "fifteen and NUL", iv[16] = { 1 };
 	EVP_CIPHER_CTX *one = context(key, iv, 1), *copy = EVP_CIPHER_CTX_new();
 	int size;
 
@@ -107,7 +107,7 @@ static void test_pieces(void **state)
 /* A context that is used again starts anew. */
 static void test_again(void **state)
 {
-	static const unsigned char key[16] = "sixteen bytes...", iv[16] = { 1 };
+	static const unsigned char key[16] = "fifteen and NUL", iv[16] = { 1 };
 	EVP_CIPHER_CTX *one = context(key, iv, 1);
 	int size;
 
@@ -134,7 +134,7 @@ static void other_block(const unsigned char *key, const unsigned char *iv, unsig
 /* Contexts whose blocks come in turns, as of both directions of a connection. */
 static void test_turns(void **state)
 {
-	static const unsigned char keys[2][16] = { "one key.........", "another key....." }, iv[16] = { 1 };
+	static const unsigned char keys[2][16] = { "one key........", "another key...." }, iv[16] = { 1 };
 	static unsigned char all[2][SIZE];
 	EVP_CIPHER_CTX *both[2];
 
