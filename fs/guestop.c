@@ -322,7 +322,7 @@ void guest_queue_close(struct guest_queue *queue, uint64_t handle)
 	struct guest_op *op = guest_op_new(queue, NULL, NULL, FILE_CLOSE, closed);
 
 	if (queue->mode == GUEST_UP)
-		guest_slots_rest(&queue->slots, shim_slots(queue->shim));
+		guest_slots_rest(&queue->slots, shim_slots(queue->shim), uv_hrtime());
 	op->message.handle = handle;
 	op->message.flags = FILES_QUIET;
 	guest_op_send(op);

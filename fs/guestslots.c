@@ -32,12 +32,14 @@ void guest_slots_cancelled(struct guest_slots *slots, uint64_t id, uint64_t next
 }
 
 /* Empties the memory when nobody has any of it. */
-void guest_slots_rest(struct guest_slots *slots, char *memory)
+void guest_slots_rest(struct guest_slots *slots, char *memory, uint64_t now)
 {
+	if (!slots->used || !memory || now - slots->cleared < GUEST_SLOTS_KEPT)
+		return;
 	for (uint32_t i = 0; i < SLOTS_COUNT; i++)
 		if (slots->lent[i].id)
 			return;
-	if (slots->used && memory)
-		slots_clear(memory);
+	slots_clear(memory);
 	slots->used = false;
+	slots->cleared = now;
 }

@@ -23,6 +23,7 @@ struct guest_slots {
 		uint64_t after;		/* not 0: an answer to this request, or to a later one, frees it too */
 	} lent[SLOTS_COUNT];
 	bool used;			/* there may be something in the memory */
+	uint64_t cleared;		/* ns: when it was emptied last */
 };
 
 /* Lends one to the request. Its number, or 0: all are lent. */
@@ -31,7 +32,9 @@ uint32_t guest_slots_lend(struct guest_slots *slots, uint64_t id);
 void guest_slots_answered(struct guest_slots *slots, uint64_t id);
 /* Requests before `next` may stay without an answer: that one, or with id 0 all. */
 void guest_slots_cancelled(struct guest_slots *slots, uint64_t id, uint64_t next);
-/* A good moment to give memory back that nobody uses. memory: what slots_map gave. */
-void guest_slots_rest(struct guest_slots *slots, char *memory);
+/* A good moment to give memory back that nobody uses, if that was not done within GUEST_SLOTS_KEPT: new pages
+ * cost more than the copy that they save. memory: what slots_map gave; now: in nanoseconds. */
+#define GUEST_SLOTS_KEPT 1000000000u
+void guest_slots_rest(struct guest_slots *slots, char *memory, uint64_t now);
 
 #endif

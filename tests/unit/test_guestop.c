@@ -325,7 +325,7 @@ static void slots_outlive_their_requests(void **state)
 	end_slots(&queue);
 }
 
-/* Closing a file gives the memory back, unless something else has a part of it. */
+/* Closing a file gives the memory back, unless something else has a part of it; not with each of many. */
 static void memory_goes_with_a_close(void **state)
 {
 	struct guest_queue queue;
@@ -339,6 +339,14 @@ static void memory_goes_with_a_close(void **state)
 	assert_int_equal(*slots_at(slots, 1), 'x');
 	assert_int_equal(reply_with(&queue, id, -EIO, 0), 0);
 	guest_queue_close(&queue, 5);
+	assert_int_equal(*slots_at(slots, 1), 0);
+	uint64_t cleared = queue.slots.cleared;
+	send_read(&queue, &record, FILES_DATA_MAX);
+	memset(slots_at(slots, 1), 'y', FILES_DATA_MAX);
+	assert_int_equal(reply_with(&queue, sent.id, -EIO, 0), 0);
+	guest_slots_rest(&queue.slots, slots, cleared + GUEST_SLOTS_KEPT - 1);
+	assert_int_equal(*slots_at(slots, 1), 'y');
+	guest_slots_rest(&queue.slots, slots, cleared + GUEST_SLOTS_KEPT);
 	assert_int_equal(*slots_at(slots, 1), 0);
 	end_slots(&queue);
 }
