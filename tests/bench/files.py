@@ -144,14 +144,18 @@ class Work:
         with self.moved("many", self.small(self.options.listed, 0)) as path:
             return run("ls -l", path)
 
-    def stat(self):
+    def stat(self, listed=True):
         with self.moved("small", self.small(self.options.files)) as path:
             names = [os.fspath(path / f"f{i:05}") for i in range(self.options.files)]
-            run("ls", path)
+            if listed:
+                run("ls", path)
             with timer() as took:
                 for name in names:
                     os.stat(name)
         return took
+
+    def stat_unlisted(self):
+        return self.stat(listed=False)
 
     def absent(self):
         with self.moved("small", self.small(self.options.files)) as path:
@@ -192,6 +196,7 @@ ROWS = {"write": (Work.write, "write {mebibytes} MiB, fsync"),
         "small": (Work.read_small, "read {files} files of 4 KiB"),
         "list": (Work.list, "ls -l of {listed}"),
         "stat": (Work.stat, "stat of {files} after ls"),
+        "unlisted": (Work.stat_unlisted, "stat of {files} without ls"),
         "absent": (Work.absent, "{files} look-ups of absent names"),
         "tar": (Work.tar, "tar x of a tree of {tree} files"),
         "status": (Work.status, "git status, {tree} files"),
