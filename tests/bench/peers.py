@@ -84,7 +84,7 @@ class Burden:
 
     def seconds(self):
         """The CPU time that they have taken until now."""
-        return processor(below(self.roots) + self.served)
+        return processor(below(self.roots + self.served))
 
 
 class Poolfs:
