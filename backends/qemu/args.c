@@ -128,6 +128,7 @@ static void add_machine(struct words *words, const struct args *args,
 {
 	const char *machine = poolfs_string(args->values, "machine");
 	const char *cpu = poolfs_string(args->values, "cpu");
+	bool trial = args->purpose == ARGS_TRIAL;
 	char *name = double_commas(args->name);
 
 	add(words, "-name", "guest=%s", name);
@@ -137,8 +138,9 @@ static void add_machine(struct words *words, const struct args *args,
 	/* On a host with a weaker order of memory accesses QEMU has to decide about threads. */
 	add(words, "-accel", "%s", args->kvm ? "kvm" :
 		args_is_native(args->values) ? "tcg,thread=multi" : "tcg");
-	add(words, "-m", "size=%lldb", (long long)poolfs_number(args->values, "memory"));
-	add(words, "-smp", "%lld", (long long)poolfs_number(args->values, "cpus"));
+	add(words, "-m", "size=%lldb", trial ? ARGS_TRIAL_MEMORY :
+		(long long)poolfs_number(args->values, "memory"));
+	add(words, "-smp", "%lld", trial ? 1 : (long long)poolfs_number(args->values, "cpus"));
 	if (args->purpose == ARGS_RUN)
 		add_key(words, "-bios", args, "firmware");
 	if (args->sandbox)

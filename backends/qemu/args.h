@@ -12,11 +12,14 @@
 #define ARGS_QMP	"qemu-qmp.sock"
 #define ARGS_OVERLAY	"disk.qcow2"
 #define ARGS_TRIAL_IMAGE "qemu-trial.img"
+/* A trial's memory, in bytes: enough for any distribution's kernel alone, and what every host can spare. */
+#define ARGS_TRIAL_MEMORY 268435456ll
 
 enum args_purpose {
 	ARGS_RUN,	/* the machine itself */
-	/* A trial: the kernel alone, which must end in a panic, or ARGS_TRIAL_IMAGE (trial.h). The
-	 * console is standard output. */
+	/* A trial: the kernel alone, which must end in a panic, or ARGS_TRIAL_IMAGE (trial.h), with
+	 * ARGS_TRIAL_MEMORY and one processor whatever the pool's machines have. The console is
+	 * standard output. */
 	ARGS_TRIAL,
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "backends/qemu/probe.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -54,7 +55,7 @@ static void add_file(struct text *key, const char *path)
 		(long long)st.st_mtim.tv_sec, (long)st.st_mtim.tv_nsec);
 }
 
-/* Everything that the verdict depends on, as text. */
+/* Everything that the verdict depends on, as text. The host's boot is the first line. */
 static char *make_key(const struct poolfs_values *values)
 {
 	static const char *const options[] = { "machine", "cpu" };
@@ -62,8 +63,7 @@ static char *make_key(const struct poolfs_values *values)
 	char boot[64] = "";
 	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
 
-	if (file && fgets(boot, sizeof(boot), file))
-		text_printf(&key, "%s", boot);
+	text_printf(&key, "%s", file && fgets(boot, sizeof(boot), file) ? boot : "-\n");
 	if (file)
 		fclose(file);
 	add_file(&key, poolfs_string(values, "program"));
@@ -76,33 +76,74 @@ static char *make_key(const struct poolfs_values *values)
 	return key.data;
 }
 
-/* FNV-1a: a short name for the key; the file holds the key itself too. */
-static uint64_t hash(const char *text)
+/* FNV-1a of what the configuration says: where that stays, a new verdict takes the old one's place, whatever
+ * became of the files. The file holds the key itself too. */
+static uint64_t hash_names(const struct poolfs_values *values)
 {
+	static const char *const names[] = { "program", "kernel", "machine", "cpu" };
 	uint64_t value = UINT64_C(0xcbf29ce484222325);
 
-	for (; *text; text++)
-		value = (value ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		const char *text = poolfs_string(values, names[i]);
+
+		for (text = text ? text : "-"; *text; text++)
+			value = (value ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
+		value = (value ^ '\n') * UINT64_C(0x100000001b3);
+	}
 	return value;
 }
 
-/* Reads a kept verdict: "yes\n" or "no\n", then the key. */
-static bool recall(const struct probe *probe, bool *works)
+/* Reads a kept verdict, "yes\n" or "no\n", then the key, into text, VERDICT_MAX + 1 bytes. The key; NULL:
+ * there is none, or its time is over. */
+static const char *load(const char *path, char *text, bool *works)
 {
-	char text[VERDICT_MAX + 1];
 	struct stat st;
-	int fd = open(probe->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
 	if (fd < 0)
-		return false;
+		return NULL;
 	ssize_t size = fstat(fd, &st) == 0 ? read(fd, text, VERDICT_MAX) : -1;
 	close(fd);
 	text[size > 0 ? size : 0] = '\0';
-	char *newline = strchr(text, '\n');
-	if (!newline || strcmp(newline + 1, probe->key) != 0)
-		return false;
+	const char *newline = strchr(text, '\n');
 	*works = strncmp(text, "yes\n", 4) == 0;
-	return *works || time(NULL) - st.st_mtime < NO_LASTS;
+	return newline && (*works || time(NULL) - st.st_mtime < NO_LASTS) ? newline + 1 : NULL;
+}
+
+/* Whether a verdict is kept that holds. */
+static bool recall(const struct probe *probe, bool *works)
+{
+	char text[VERDICT_MAX + 1];
+	bool kept;
+	const char *key = load(probe->path, text, &kept);
+
+	if (!key || strcmp(key, probe->key) != 0)
+		return false;
+	*works = kept;
+	return true;
+}
+
+/* Removes the verdicts of other boots and those whose time is over, under the lock. */
+static void remove_outdated(const struct probe *probe)
+{
+	size_t boot = strcspn(probe->key, "\n") + 1;
+	DIR *directory = opendir(probe->directory);
+	struct dirent *entry;
+
+	while (directory && (entry = readdir(directory))) {
+		char text[VERDICT_MAX + 1];
+		bool works;
+
+		if (strncmp(entry->d_name, "kvm-", 4) != 0)
+			continue;
+		char *path = memory_format("%s/%s", probe->directory, entry->d_name);
+		const char *key = load(path, text, &works);
+		if (!key || strncmp(key, probe->key, boot) != 0)
+			unlink(path);
+		free(path);
+	}
+	if (directory)
+		closedir(directory);
 }
 
 /* Keeps a verdict: whole or not at all. Without it, the next instance tries again. */
@@ -191,6 +232,7 @@ static void on_exited(void *data, int status, int signal)
 	if (!works)
 		say_why(probe, signal, why, sizeof(why));
 	keep(probe, works);
+	remove_outdated(probe);
 	finish(probe, works, why);
 }
 
@@ -266,7 +308,7 @@ void probe_start(struct uv_loop_s *loop, const struct poolfs_values *values, con
 	new->data = data;
 	new->lock = -1;
 	new->key = make_key(values);
-	new->path = memory_format("%s/kvm-%016" PRIx64, directory, hash(new->key));
+	new->path = memory_format("%s/kvm-%016" PRIx64, directory, hash_names(values));
 	uv_timer_init(loop, &new->timer);
 	new->timer.data = new;
 	uv_timer_start(&new->timer, step, 0, 0);

@@ -3,12 +3,14 @@
  * Does KVM work here, for this pool's machine? That /dev/kvm opens proves little: on
  * hosts that are virtual machines themselves QEMU may start and the guest never runs.
  * So the pool's kernel is booted for trial, alone, until it has come to its end: a panic
- * for want of a root file system.
+ * for want of a root file system. The trial has little memory and one processor: what is
+ * learned holds for pools that differ only in those.
  *
  * The verdict is kept in the directory above the instance's (kvm-KEY), for all instances
  * and later starts, until the host boots or the kernel, the emulator, the machine type or
  * the processor model changes; a "no" only for an hour, for the host may have been
- * overloaded. A lock (kvm.lock) lets one shim try while the others wait. Loop's thread only.
+ * overloaded. A lock (kvm.lock) lets one shim try while the others wait; the one that tried removes
+ * the verdicts of earlier boots and each "no" whose hour is over. Loop's thread only.
  */
 #ifndef QEMU_PROBE_H
 #define QEMU_PROBE_H

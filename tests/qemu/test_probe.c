@@ -146,6 +146,41 @@ static void another_emulator_is_tried_again(void **state)
 	assert_int_equal(runs(), 2);
 }
 
+/* How many files of that name there are. */
+static int files(const char *pattern)
+{
+	char *command = memory_format("exit $(ls %s | grep -c '%s')", directory, pattern);
+	int status = system(command);
+
+	free(command);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void what_is_outdated_goes(void **state)
+{
+	struct result result;
+	char *command = memory_format("cd %s; printf 'yes\n1234-5678\nkey' >kvm-boot; >kvm-empty; "
+		"sed 's/^yes/no/' kvm-????????????????* >kvm-no; cp kvm-no kvm-expired; "
+		"touch -d '2 hours ago' kvm-expired", directory);
+
+	emulate("case $* in *trial.img*) echo 'poolfs trial';; *) " BOOTS ";; esac");
+	ask(&result, 1, "kernel", 0);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(files("^kvm-"), 5);
+	ask(&result, 1, "disk", 0);
+	assert_true(result.works);
+	assert_int_equal(files("^kvm-[0-9a-f]\\{16\\}$"), 2);
+	assert_int_equal(files("^kvm-no$"), 1);
+	assert_int_equal(files("^kvm-"), 3);
+	/* A changed emulator's verdict takes the place of what the old one had. */
+	emulate(BOOTS);
+	ask(&result, 1, "kernel", 0);
+	assert_true(result.works);
+	assert_int_equal(files("^kvm-"), 3);
+	free(command);
+}
+
 static void a_machine_without_kernel_runs_the_trial(void **state)
 {
 	struct result result;
@@ -210,6 +245,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		TEST(many_ask_and_one_tries),
 		TEST(another_emulator_is_tried_again),
+		TEST(what_is_outdated_goes),
 		TEST(a_machine_without_kernel_runs_the_trial),
 		TEST(a_flood_is_bounded),
 		TEST(it_stops_at_every_point),

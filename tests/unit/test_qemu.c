@@ -155,10 +155,11 @@ static void the_program_tells_the_architecture(void **state)
 static void a_trial_is_alone(void **state)
 {
 	struct poolfs_values *values = values_of("kernel=/k", "initrd=/i", "disk=/d", "append=x",
-		"arguments=-S", "program=/x/qemu-system-x86_64", NULL);
+		"arguments=-S", "program=/x/qemu-system-x86_64", "memory=1T", "cpus=64", NULL);
 	struct args args = { .values = values, .name = "p/i", .purpose = ARGS_TRIAL, .kvm = true };
 	char *line = command_line(&args);
 
+	has(line, "\n-m\nsize=268435456b\n-smp\n1\n");
 	has(line, "\n-append\nconsole=ttyS0 earlyprintk=serial,ttyS0 panic=-1\n");
 	has(line, "\n-chardev\nstdio,id=console,signal=off\n");
 	has_not(line, "-initrd");
