@@ -8,6 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backends/backend.h"
+#include "backends/base/regular.h"
+
 /* libssh2's numbers of a type of key in known_hosts and of a server's, and the methods that prove
  * such a key. */
 static const struct {
@@ -30,16 +33,19 @@ static const struct {
  * authorities are not supported by it. may_lack: without the file, nothing is known.
  */
 static int read_file(const char *path, bool may_lack, LIBSSH2_KNOWNHOSTS *known,
-	LIBSSH2_KNOWNHOSTS *revoked)
+	LIBSSH2_KNOWNHOSTS *revoked, struct poolfs_err *err)
 {
 	static const char revocation[] = "@revoked ";
-	FILE *file = fopen(path, "re");
 	char *line = NULL;
 	size_t capacity = 0;
 	ssize_t size;
+	int fd = regular_open(path, O_RDONLY, err);
 
+	if (fd < 0)
+		return fd == -ENOENT && may_lack ? 0 : fd;
+	FILE *file = fdopen(fd, "r");
 	if (!file)
-		return errno == ENOENT && may_lack ? 0 : -errno;
+		abort();
 	while ((size = getline(&line, &capacity, file)) > 0) {
 		LIBSSH2_KNOWNHOSTS *hosts = known;
 		size_t skip = 0;
@@ -71,13 +77,13 @@ static int with_file(struct hostkey *hostkey, struct session *session,
 {
 	LIBSSH2_KNOWNHOSTS *known = libssh2_knownhost_init(session->ssh);
 	LIBSSH2_KNOWNHOSTS *revoked = libssh2_knownhost_init(session->ssh);
+	struct poolfs_err err = { "out of memory" };
 	int result = -ENOMEM;
 
 	if (known && revoked)
-		result = read_file(hostkey->known_hosts, hostkey->accept_new, known, revoked);
+		result = read_file(hostkey->known_hosts, hostkey->accept_new, known, revoked, &err);
 	if (result < 0)
-		session_lose(session, result != -ENOMEM, "cannot read %s: %s", hostkey->known_hosts,
-			strerror(-result));
+		session_lose(session, result != -ENOMEM, "cannot read %s", err.text);
 	else
 		result = look(hostkey, session, known, revoked);
 	if (known)
@@ -198,10 +204,10 @@ static int add_line(const char *path, const struct text *line)
 {
 	struct text whole = { 0 };
 	char last = '\n';
-	int fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int fd = regular_open(path, O_RDWR | O_CREAT | O_APPEND, NULL);
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	off_t end = lseek(fd, 0, SEEK_END);
 	if (end > 0 && pread(fd, &last, 1, end - 1) < 1)
 		last = '\n';

@@ -2,8 +2,12 @@
 #include "backends/ssh/login.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "backends/backend.h"
+#include "backends/base/regular.h"
 #include "backends/ssh/bounds.h"
 
 static int turn_handshake(struct login *login);
@@ -82,6 +86,15 @@ static bool refused(long result)
 static int turn_key(struct login *login)
 {
 	struct session *session = login->session;
+	struct poolfs_err err = { "" };
+	int fd = regular_open(login->key, O_RDONLY, &err);
+
+	/* libssh2 opens it by its name, and would wait for a FIFO's other end. */
+	if (fd < 0) {
+		session_lose(session, true, "cannot read the key %s", err.text);
+		return fd;
+	}
+	close(fd);
 	int result = libssh2_userauth_publickey_fromfile_ex(session->ssh, login->user,
 		(unsigned)strlen(login->user), NULL, login->key, NULL);
 

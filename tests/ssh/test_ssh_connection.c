@@ -142,6 +142,9 @@ static void test_refused(void **state)
 	transport_again(&fixture, keys);
 	connect_to(&fixture, NULL);
 	expect_down(&fixture, true, "/other failed");
+	host(&fixture, "rm other; mkfifo other");
+	connect_to(&fixture, NULL);
+	expect_down(&fixture, true, "/other: not a regular file");
 	fixture_close(&fixture);
 }
 
@@ -237,6 +240,9 @@ static void test_known_hosts(void **state)
 	host(&fixture, "rm known_hosts");
 	connect_to(&fixture, fixture.known_hosts);
 	expect_down(&fixture, true, "cannot read");
+	host(&fixture, "mkfifo known_hosts");
+	connect_to(&fixture, fixture.known_hosts);
+	expect_down(&fixture, true, "not a regular file");
 	fixture_close(&fixture);
 }
 

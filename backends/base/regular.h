@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* Files that a configuration names, and that must be files: opening a FIFO would wait for its other end.
+ * Does not block; any thread. */
+#ifndef BASE_REGULAR_H
+#define BASE_REGULAR_H
+
+struct poolfs_err;
+
+/* Opens a regular file. flags: of open(2); what O_CREAT makes has mode 0600. A descriptor, close-on-exec; or
+ * a negative errno with err (may be NULL), which begins with the path: -EINVAL for what is no regular file. */
+int regular_open(const char *path, int flags, struct poolfs_err *err);
+
+#endif
