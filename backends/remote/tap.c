@@ -24,6 +24,7 @@
 #define RETRY_MS	200u	/* the first pause; it doubles */
 #define RETRY_MAX_MS	10000u
 #define LASTING_MS	5000u	/* what was open for so long starts anew with the first pause */
+#define RESOLVE_MS	10000u
 #define CONNECT_MS	10000u
 #define STOP_MS		1000u	/* a command gets so long to end */
 #define READ_SIZE	65536u
@@ -44,7 +45,7 @@ struct tap {
 	enum tap_step step;
 	int fd;				/* -1: none */
 	uv_poll_t *poll;		/* of fd; freed by its close callback */
-	uv_timer_t timer;		/* the next attempt, or the limit of connecting */
+	uv_timer_t timer;		/* the next attempt, or the limit of this one */
 	uv_getaddrinfo_t resolve;
 	struct child *child;		/* of TAP_EXEC, until it ended */
 	uint64_t delay;			/* the next pause */
@@ -346,15 +347,27 @@ static void resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *add
 	settle(tap);
 }
 
-/* Looks the server up. */
+/* The look-up takes too long. */
+static void resolve_limit(uv_timer_t *timer)
+{
+	struct tap *tap = timer->data;
+
+	tap_lost(tap, tap->text.target.host, "the name is looked up for too long");
+}
+
+/* Looks the server up. A look-up that is under way cannot be stopped: one that outlasted its attempt
+ * answers a later one. */
 static void open_socket(struct tap *tap)
 {
 	static const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
 	char service[8];
 
+	tap->step = TAP_RESOLVING;
+	uv_timer_start(&tap->timer, resolve_limit, RESOLVE_MS, 0);
+	if (tap->pending > 1)
+		return;
 	snprintf(service, sizeof(service), "%u", tap->text.target.port);
 	tap->resolve.data = tap;
-	tap->step = TAP_RESOLVING;
 	int result = uv_getaddrinfo(tap->loop, &tap->resolve, resolved, tap->text.target.host,
 		service, &hints);
 	if (result < 0)
