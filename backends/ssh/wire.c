@@ -265,6 +265,36 @@ static void proxy_exited(void *data, int status, int signal)
 	text_done(&text);
 }
 
+/* libuv is done with a socket that no wire came to use. */
+static void unused_closed(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+/* Reads from a stream socket, which becomes the wire's or is closed. Tells an error to the caller alone: the
+ * wire's owner has no wire yet, that could report its end. */
+static int open_stream(struct wire *wire, int fd)
+{
+	union socket *new = memory_new(sizeof(*new));
+
+	uv_pipe_init(wire->loop, &new->pipe, 0);
+	new->handle.data = wire;
+	int error = uv_pipe_open(&new->pipe, fd);
+	if (error)
+		close(fd);
+	else
+		error = uv_read_start(&new->stream, input_room, input_came);
+	if (error) {
+		uv_close(&new->handle, unused_closed);
+		return error;
+	}
+	wire->socket = new;
+	wire->pending++;
+	wire->reading = true;
+	wire->heard = uv_now(wire->loop);
+	return 0;
+}
+
 /* Starts the program, with one end of a stream as its standard input and output. */
 static int start_proxy(struct wire *wire, const struct wire_target *target)
 {
@@ -283,14 +313,10 @@ static int start_proxy(struct wire *wire, const struct wire_target *target)
 		close(ends[0]);
 		return result;
 	}
-	wire->socket = memory_new(sizeof(*wire->socket));
-	uv_pipe_init(wire->loop, &wire->socket->pipe, 0);
-	wire->socket->handle.data = wire;
-	wire->pending++;
-	uv_pipe_open(&wire->socket->pipe, ends[0]);
-	wire->heard = uv_now(wire->loop);
-	read_on(wire);
-	return 0;
+	result = open_stream(wire, ends[0]);
+	if (result < 0)
+		child_free(wire->proxy);
+	return result;
 }
 
 /* Starts with the look-up, unless a program does all. */
