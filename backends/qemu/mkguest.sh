@@ -146,10 +146,16 @@ real_package() {
 		head -n 1
 }
 
-# Prints where the packages' modules of a kernel are: it depends on the distribution.
+# Print where the packages have a kernel's modules, and itself: it depends on the distribution.
 find_modules() {
 	for directory in "$parts/lib/modules/$1" "$parts/usr/lib/modules/$1"; do
-		[ -d "$directory" ] && echo "$directory" && return 0
+		[ -d "$directory/kernel" ] && echo "$directory" && return 0
+	done
+	return 1
+}
+find_kernel() {
+	for file in "$parts/boot/vmlinuz-$1" "$parts/usr/lib/modules/$1/vmlinuz"; do
+		[ -f "$file" ] && echo "$file" && return 0
 	done
 	return 1
 }
@@ -164,12 +170,11 @@ fetch_kernel() {
 	[ -n "$image" ] || fail "no kernel package found; run apt-get update, or give --kernel FILE"
 	package "$image"
 	version=${image#linux-image-}
-	kernel=$parts/boot/vmlinuz-$version
-	# Ubuntu has the modules in a package of their own.
-	module_directory=$(find_modules "$version") || {
-		package "linux-modules-$version"
-		module_directory=$(find_modules "$version") || fail "the packages have no modules for $version"
-	}
+	# Debian since 14 has both in packages of their own, Ubuntu the modules.
+	find_kernel "$version" >/dev/null || package "linux-binary-$version"
+	kernel=$(find_kernel "$version") || fail "the packages have no kernel $version"
+	find_modules "$version" >/dev/null || package "linux-modules-$version"
+	module_directory=$(find_modules "$version") || fail "the packages have no modules for $version"
 }
 
 # The kernel given by the user, and its modules where its name tells the version.
