@@ -20,6 +20,7 @@
 
 #include "backends/base/log.h"
 #include "backends/base/memory.h"
+#include "backends/base/started.h"
 #include "backends/base/text.h"
 #include "backends/protocol/protocol.h"
 #include "fs/mounts.h"
@@ -229,7 +230,7 @@ int workdir_listen(int directory)
 }
 
 /* Connects: at once, for the queue of the listening socket has room. */
-int workdir_connect(int directory)
+static int connect_shim(int directory)
 {
 	struct sockaddr_un address = address_of(directory);
 	int fd = make_socket();
@@ -253,26 +254,6 @@ struct orphan {
 	unsigned long long start;	/* of the process, as /proc tells it */
 };
 
-/* When a process started: field 22 of /proc/PID/stat, proc_pid_stat(5); 0 when there is none, or one
- * that has ended and is not reaped yet. */
-static unsigned long long start_time(int pid)
-{
-	char path[32], text[1024], state = 'Z';
-	unsigned long long start = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	FILE *file = fopen(path, "re");
-	size_t got = file ? fread(text, 1, sizeof(text) - 1, file) : 0;
-	if (file)
-		fclose(file);
-	text[got] = '\0';
-	const char *rest = strrchr(text, ')');
-	if (rest)
-		sscanf(rest + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d "
-				 "%*d %*d %llu", &state, &start);
-	return state == 'Z' || state == 'X' ? 0 : start;
-}
-
 /* Asks a left-over shim to stop. */
 static struct orphan orphan_stop(int workdir, uint32_t id)
 {
@@ -295,7 +276,7 @@ static struct orphan orphan_stop(int workdir, uint32_t id)
 		sscanf(text, "%d %llu", &orphan.pid, &orphan.start);
 	if (fd >= 0)
 		close(fd);
-	orphan.socket = workdir_connect(directory);
+	orphan.socket = connect_shim(directory);
 	if (orphan.socket >= 0 &&
 		send(orphan.socket, &frames, sizeof(frames), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		log_warning("", "shim %u: %s", id, strerror(errno));
@@ -315,7 +296,7 @@ static int64_t now_ms(void)
 /* Whether the process is there, and still the one that was noted. */
 static bool orphan_runs(const struct orphan *orphan)
 {
-	return orphan->pid > 1 && orphan->start && start_time(orphan->pid) == orphan->start;
+	return orphan->pid > 1 && orphan->start && started_at(orphan->pid) == orphan->start;
 }
 
 /* Waits until the shim closed its end, or the time is over. */

@@ -47,10 +47,9 @@ int workdir_write_file(int directory, const char *name, const void *data, size_t
 /* Removes instance number id's directory and all that is in it. Any thread. */
 void workdir_remove(const char *path, uint32_t id);
 
-/* The shim's socket in an instance's directory: bind and listen, or connect. The path may be of any
- * length. A descriptor or a negative errno. */
+/* The shim's socket in an instance's directory: bound, and listening. The path may be of any length. A
+ * descriptor or a negative errno. */
 int workdir_listen(int directory);
-int workdir_connect(int directory);
 
 /* The last line of a file in a directory, which some process wrote: up to 512 bytes of it, escaped; "": there is
  * none. line has room for size bytes, with the NUL. */

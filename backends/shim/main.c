@@ -20,6 +20,7 @@
 #include <uv.h>
 
 #include "backends/base/memory.h"
+#include "backends/base/started.h"
 #include "backends/base/values.h"
 #include "backends/crash/patterns.h"
 #include "backends/facts.h"
@@ -127,29 +128,11 @@ static void set_limits(void)
 	umask(077);
 }
 
-/* Our start time in clock ticks since the boot: field 22 of proc(5)'s stat, counted behind the
- * program's name, which may hold anything. */
-static unsigned long long start_time(void)
-{
-	char text[1024] = "";
-	FILE *file = fopen("/proc/self/stat", "re");
-
-	if (!file)
-		return 0;
-	size_t size = fread(text, 1, sizeof(text) - 1, file);
-	fclose(file);
-	text[size] = '\0';
-	char *field = strrchr(text, ')');
-	for (int i = 2; field && i < 22; i++)
-		field = strchr(field + 1, ' ');
-	return field ? strtoull(field, NULL, 10) : 0;
-}
-
 /* Leaves our number for a later daemon, in one step. */
 static int write_pid(void)
 {
 	char text[64];
-	int size = snprintf(text, sizeof(text), "%d %llu\n", getpid(), start_time());
+	int size = snprintf(text, sizeof(text), "%d %llu\n", getpid(), started_at(getpid()));
 	int fd = open("shim.pid.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 	if (fd < 0)
