@@ -350,21 +350,3 @@ ssize_t spool_read(struct spool_reader *reader, uint64_t *offset, void *buffer, 
 	/* Overtaken every time: nothing now, but the offset moved; else the header is nonsense. */
 	return *offset > from ? 0 : -EPROTO;
 }
-
-/* The range. */
-int spool_range(struct spool_reader *reader, uint64_t *start, uint64_t *end)
-{
-	uint64_t range[2];
-	bool sane = false;
-
-	for (int i = 0; i < SPOOL_TRIES && !sane; i++) {
-		int result = look(reader, range, &sane);
-		if (result < 0)
-			return result;
-	}
-	if (!sane)
-		return -EPROTO;
-	*start = range[0];
-	*end = range[1];
-	return 0;
-}

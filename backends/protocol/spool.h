@@ -56,7 +56,4 @@ void spool_reader_free(struct spool_reader *reader);
  */
 ssize_t spool_read(struct spool_reader *reader, uint64_t *offset, void *buffer, size_t size);
 
-/* The spool's present range. 0 or a negative errno. */
-int spool_range(struct spool_reader *reader, uint64_t *start, uint64_t *end);
-
 #endif

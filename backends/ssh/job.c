@@ -27,7 +27,7 @@ int job_expect(struct job *job, const struct sftp_answer *answer, enum packet_ty
 }
 
 /* Takes a handle. */
-int job_expect_handle(struct job *job, const struct sftp_answer *answer)
+static int expect_handle(struct job *job, const struct sftp_answer *answer)
 {
 	struct packet body = answer->body;
 	int error = job_expect(job, answer, PACKET_HANDLE);
@@ -51,7 +51,7 @@ void job_take_handle(void *data, const struct sftp_answer *answer)
 {
 	struct job *job = data;
 
-	job->error = job_expect_handle(job, answer);
+	job->error = expect_handle(job, answer);
 	job->status = answer->status;
 	guess_check(job);
 	job_part(job);

@@ -79,8 +79,6 @@ void job_later(struct job *job, int error);
 void job_part(struct job *job);
 /* 0 when the answer has the type; a STATUS's errno; -EIO for what breaks the protocol. */
 int job_expect(struct job *job, const struct sftp_answer *answer, enum packet_type type);
-/* The server's handle in an answer, into job->handle. 0 or a negative errno. */
-int job_expect_handle(struct job *job, const struct sftp_answer *answer);
 
 /* Takes an answer that brings a handle, into handle, error and status. */
 void job_take_handle(void *data, const struct sftp_answer *answer);

@@ -28,14 +28,6 @@ static const unsigned char *take(struct packet *packet, size_t size)
 	return data;
 }
 
-/* One byte. */
-uint8_t packet_u8(struct packet *packet)
-{
-	const unsigned char *data = take(packet, 1);
-
-	return data ? *data : 0;
-}
-
 /* Four bytes, big end first. */
 static uint32_t load_u32(const unsigned char *data)
 {

@@ -59,7 +59,6 @@ struct packet {
 	bool bad;
 };
 
-uint8_t packet_u8(struct packet *packet);
 uint32_t packet_u32(struct packet *packet);
 uint64_t packet_u64(struct packet *packet);
 /* A string; *size is its length, the result points into the packet. */

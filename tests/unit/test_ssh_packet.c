@@ -26,9 +26,9 @@ static void test_round(void **state)
 	packet_put_string(&out, "ab\0c", 4);
 	packet_put_string(&out, "", 0);
 	assert_memory_equal(out.data + 1, "\1\2\3\4\1\2\3\4\5\6\7\10\0\0\0\4ab", 18);
-	struct packet packet = { (unsigned char *)out.data, out.size, false };
+	struct packet packet = { (unsigned char *)out.data + 1, out.size - 1, false };
 
-	assert_int_equal(packet_u8(&packet), 200);
+	assert_int_equal((unsigned char)out.data[0], 200);
 	assert_int_equal(packet_u32(&packet), 0x01020304);
 	assert_int_equal(packet_u64(&packet), 0x0102030405060708);
 	assert_memory_equal(packet_string(&packet, &size), "ab\0c", 4);
@@ -36,7 +36,7 @@ static void test_round(void **state)
 	packet_string(&packet, &size);
 	assert_int_equal(size, 0);
 	assert_false(packet.bad);
-	assert_int_equal(packet_u8(&packet), 0);
+	assert_int_equal(packet_u32(&packet), 0);
 	assert_true(packet.bad);
 	text_done(&out);
 }
