@@ -24,13 +24,14 @@
 #include "backends/process/child.h"
 
 /* The program ends by itself when its socket is closed; if not, it is killed after so long. */
-#define STOP_MS 3000
+#define STOP_MS 2500
 /* The console's terminal is read again after nothing had it open, in milliseconds. */
 #define CONSOLE_MS 100
 /* What poolfs-container, when it was killed, left behind goes with the container's last process,
- * which the kernel kills: looked for so often, in milliseconds, and so long. */
+ * which the kernel kills: looked for so often, in milliseconds, and so many times. With
+ * STOP_MS this stays below LIFE_STOP_MS (shim/life.h): else the shim would leave before it says what remains. */
 #define SWEEP_MS 10
-#define SWEEPS 500
+#define SWEEPS 150
 /* As root: where the ids of containers begin, and how many ranges of 65536 there are. All below what
  * systemd gives to containers too (its UIDS-GIDS.md), above those of people. */
 #define FIRST_ID 0x20000000u
