@@ -24,6 +24,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -51,15 +52,18 @@ struct keeper {
 
 struct process {
 	pid_t pid, parent;
+	unsigned long long start;	/* tells it from another one that gets its number */
 	bool ended;
 };
 
-/* Reads one process's state, parent and number of threads: fields 3, 4 and 20 of proc(5)'s stat, behind
- * the name, which may hold anything. The state is that of the first thread, which others may outlive. */
+/* Reads one process's state, parent, number of threads and start: fields 3, 4, 20 and 22 of proc(5)'s stat,
+ * behind the name, which may hold anything. The state is that of the first thread, which others may outlive. */
 static bool read_process(const char *name, struct process *process)
 {
-	static const char format[] = " %c %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %d";
+	static const char format[] = " %c %d %*s %*s %*s %*s %*s %*s %*s %*s "
+		"%*s %*s %*s %*s %*s %*s %*s %d %*s %llu";
 	char path[64], text[512], state;
+	unsigned long long start;
 	int parent, threads;
 
 	snprintf(path, sizeof(path), "/proc/%.20s/stat", name);
@@ -70,10 +74,10 @@ static bool read_process(const char *name, struct process *process)
 	close(fd);
 	text[size > 0 ? size : 0] = '\0';
 	const char *rest = strrchr(text, ')');
-	if (!rest || sscanf(rest + 1, format, &state, &parent, &threads) != 3)
+	if (!rest || sscanf(rest + 1, format, &state, &parent, &threads, &start) != 4)
 		return false;
 	*process = (struct process){ .pid = (pid_t)atoi(name), .parent = parent,
-		.ended = state == 'Z' && threads <= 1 };
+		.start = start, .ended = state == 'Z' && threads <= 1 };
 	return true;
 }
 
@@ -133,6 +137,23 @@ static bool descends(const struct process *list, size_t count, const struct proc
 	return false;
 }
 
+/* Sends a signal to a listed process, and to no other one that has its number by now: what holds the process is
+ * asked for first, then whether it is the listed one. A kernel without that (before Linux 5.3) has kill(2). */
+static bool signal_process(const struct process *process, int signal)
+{
+	struct process now;
+	char name[16];
+	int fd = (int)syscall(SYS_pidfd_open, process->pid, 0);
+
+	if (fd < 0)
+		return errno != ESRCH && kill(process->pid, signal) == 0;
+	snprintf(name, sizeof(name), "%d", (int)process->pid);
+	bool sent = read_process(name, &now) && now.start == process->start &&
+		syscall(SYS_pidfd_send_signal, fd, signal, NULL, 0) == 0;
+	close(fd);
+	return sent;
+}
+
 /* Sends a signal to what is there now; how many were alive. */
 static unsigned signal_once(pid_t keeper, int signal)
 {
@@ -142,7 +163,7 @@ static unsigned signal_once(pid_t keeper, int signal)
 
 	for (size_t i = 0; i < count; i++)
 		if (!list[i].ended && descends(list, count, &list[i], keeper) &&
-			kill(list[i].pid, signal) == 0)
+			signal_process(&list[i], signal))
 			alive++;
 	free(list);
 	return alive;
