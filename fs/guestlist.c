@@ -340,35 +340,40 @@ const struct file_entry *guest_list_next(struct guest_node *node, size_t *positi
 	return entry;
 }
 
-/* The entry behind the one at a place of the index, in that order; NULL: that is the last. */
-static const struct file_entry *entry_after(const struct guest_list *list, size_t place, enum guest_order order)
+/* The next entry in that order: *place is the one before it in the index, or where it begins in the guest's order;
+ * it moves on. NULL: the end. */
+static const struct file_entry *step(const struct guest_list *list, enum guest_order order, size_t *place)
 {
-	const struct file_entry *entry = NULL;
-	size_t position = list->index[place];
+	const struct file_entry *entry;
 	const char *name;
 
 	if (order == GUEST_BY_NAME)
-		return place + 1 < list->count ? entry_at(list, list->index[place + 1]) : NULL;
-	files_entry_next(list->entries.data, list->entries.size, &position, &entry, &name);
-	return files_entry_next(list->entries.data, list->entries.size, &position, &entry, &name) > 0 ? entry : NULL;
+		return ++*place < list->count ? entry_at(list, list->index[*place]) : NULL;
+	return files_entry_next(list->entries.data, list->entries.size, place, &entry, &name) > 0 ? entry : NULL;
 }
 
-/* The next file. */
+/* The next file. It is looked for by places: names may stand there several times, as the guest likes. */
 const struct file_entry *guest_list_after(struct guest_cache *cache, struct guest_node *node, const char *name,
 	enum guest_order order, char after[FILES_NAME_MAX + 1])
 {
 	struct guest_list *list = believed(cache, node);
+	ssize_t at = list ? find(list, name) : -1;
+	const struct file_entry *entry;
 
-	for (ssize_t at = list ? find(list, name) : -1; at >= 0; at = find(list, after)) {
-		const struct file_entry *entry = entry_after(list, (size_t)at, order);
+	if (at < 0)
+		return NULL;
+	size_t place = order == GUEST_BY_NAME ? (size_t)at : list->index[at];
+	if (order == GUEST_LISTED)
+		step(list, order, &place);
+	while ((entry = step(list, order, &place))) {
+		const char *found = (const char *)(entry + 1);
 
-		if (!entry)
-			return NULL;
-		memcpy(after, entry + 1, entry->name_size);
+		if (!(entry->attr.valid & FILE_ATTR_MODE) || !S_ISREG(entry->attr.mode) ||
+			touched_of(list, found, entry->name_size))
+			continue;
+		memcpy(after, found, entry->name_size);
 		after[entry->name_size] = '\0';
-		if (entry->attr.valid & FILE_ATTR_MODE && S_ISREG(entry->attr.mode) &&
-			!touched_of(list, after, entry->name_size))
-			return entry;
+		return entry;
 	}
 	return NULL;
 }

@@ -234,7 +234,7 @@ void far_refuse(enum file_op op, int error)
 
 void far_list(const char *const *names)
 {
-	struct file_attr attr = { .valid = FILE_ATTR_MODE | FILE_ATTR_SIZE, .mode = S_IFREG | 0644 };
+	struct file_attr attr = { .valid = FILE_ATTR_MODE | FILE_ATTR_SIZE };
 	const struct file_reply reply = { 0 };
 	struct far_sent *to = far_oldest_of(FILE_OPENDIR);
 	struct text payload = { 0 };
@@ -243,8 +243,11 @@ void far_list(const char *const *names)
 	to->id = 0;
 	text_append(&payload, &reply, sizeof(reply));
 	for (; *names; names++) {
+		bool is_directory = strchr(*names, '/');
+
 		attr.size = strchr(*names, '+') ? 1u << 20 : far_size;
-		files_entry_append(&payload, &attr, *names, strlen(*names));
+		attr.mode = is_directory ? S_IFDIR | 0755 : S_IFREG | 0644;
+		files_entry_append(&payload, &attr, *names, strlen(*names) - is_directory);
 	}
 	assert_int_equal(guestfs_reply(far_files, id, payload.data, payload.size), 0);
 	text_done(&payload);

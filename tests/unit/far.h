@@ -49,7 +49,7 @@ extern uint64_t far_size;
 void far_refuse(enum file_op op, int error);
 void far_reply(struct far_sent *sent, const struct file_reply *reply);
 /* Answers the oldest OPENDIR with files of these names, in this order, ended by NULL. They have far_size bytes, or a
- * mebibyte where the name ends in '+'. */
+ * mebibyte where the name ends in '+'; those with a '/' behind the name are directories. */
 void far_list(const char *const *names);
 /* Answers all until nothing more comes. */
 void far_settle(void);

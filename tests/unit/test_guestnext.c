@@ -135,6 +135,19 @@ static void not_always(void **state)
 	assert_int_equal(far_all(), 0);
 }
 
+/* A guest may list a name several times: behind it comes the end in either order. */
+static void names_that_are_listed_twice(void **state)
+{
+	list((const char *const[]){ "a", "b", "c", "d/", "d/", "d/", "d/", NULL });
+	open_all((const char *const[]){ "a", "b", "c", NULL });
+	assert_int_equal(far_all(), 0);
+	list((const char *const[]){ "a", "b", "c", "d/", "e/", "d/", "e/", "f", NULL });
+	open_all((const char *const[]){ "a", "b", "c", NULL });
+	assert_int_equal(far_count(FILE_OPEN), 1);
+	assert_string_equal(far_oldest_of(FILE_OPEN)->path, "f");
+	far_settle();
+}
+
 /* So many at once, however many there are. */
 static void they_are_limited(void **state)
 {
@@ -232,6 +245,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_next_ones_are_there, begin, end),
 		cmocka_unit_test_setup_teardown(orders, begin, end),
 		cmocka_unit_test_setup_teardown(not_always, begin, end),
+		cmocka_unit_test_setup_teardown(names_that_are_listed_twice, begin, end),
 		cmocka_unit_test_setup_teardown(they_are_limited, begin, end),
 		cmocka_unit_test_setup_teardown(changes_are_seen, begin, end),
 		cmocka_unit_test_setup_teardown(the_others_are_closed, begin, end),
