@@ -232,7 +232,10 @@ static bool made(struct guest_op *op, const struct file_reply *reply, struct ent
 		request_error(op->request, reply->error ? reply->error : -EIO);
 		return false;
 	}
-	if (guestfs_entry(op, op->node, op->name, &reply->attr, entry))
+	/* The kernel would refuse what is no file, and tell of no close. */
+	if (!S_ISREG(reply->attr.mode))
+		request_error(op->request, -EIO);
+	else if (guestfs_entry(op, op->node, op->name, &reply->attr, entry))
 		return true;
 	guest_queue_close(op->queue, reply->handle);
 	return false;

@@ -314,14 +314,12 @@ void guestfs_made_ahead(struct guest_node *node, struct guest_tree *tree, const 
 		guest_node_detach(node->parent, node->name);
 }
 
-/* The end of mkdir and symlink that were answered. */
+/* The end of mkdir and symlink that were answered. What was made may have another name by now, and its own may be
+ * another one's. */
 static void made_ahead(struct guest_op *op, const struct file_reply *reply, const void *data,
 	size_t size)
 {
-	struct guest_node *node = guest_node_find(op->node, op->name);
-
-	if (node)
-		guestfs_made_ahead(node, op->node->tree, reply);
+	guestfs_made_ahead(op->about, op->node->tree, reply);
 }
 
 /* Sends what makes a directory or link, and answers it now where that may be. */

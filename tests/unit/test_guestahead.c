@@ -464,6 +464,41 @@ static void refused_renaming_is_taken_back(void **state)
 	far_settle();
 }
 
+/* What could not be made is not there, whatever name it has by then; what has its old name by then is. */
+static void refused_directories_may_have_another_name(void **state)
+{
+	struct record record;
+
+	teach();
+	struct object *first = far_mkdir(top, "d");
+	assert_int_equal(rename_to(top, "d", top, "e", 0, &record), 1);
+	struct object *second = far_mkdir(top, "d");
+	far_refuse(FILE_MKDIR, -EACCES);
+	far_refuse(FILE_RENAME, -ENOENT);
+	far_settle();
+	far_mkdir(second, "x");
+	assert_string_equal(far_oldest_of(FILE_MKDIR)->path, "top/d/x");
+	guestfs_mkdir(record_new(&record), first, "x", 0755);
+	assert_int_equal(record.error, -ESTALE);
+	far_settle();
+}
+
+/* The kernel takes nothing but files as what it creates, and forgets others at once. */
+static void what_is_created_is_a_file(void **state)
+{
+	struct file_reply reply = { .handle = 77, .attr = { .valid = FILE_ATTR_MODE, .mode = S_IFDIR | 0755 } };
+	struct record record;
+
+	far_end();
+	far_begin("strict");
+	guestfs_create(record_new(&record), guestfs_root(far_files), "f", 0644, O_RDWR);
+	far_reply(far_oldest_of(FILE_OPEN), &reply);
+	assert_int_equal(record.replies, 1);
+	assert_int_equal(record.error, -EIO);
+	assert_int_equal(far_closes, 1);
+	assert_int_equal(far_closed, 77);
+}
+
 /* Both directories tell that a renaming failed. */
 static void refused_renaming_is_told(void **state)
 {
@@ -500,6 +535,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(renaming_waits_for_what_is_not_known, begin, end),
 		cmocka_unit_test_setup_teardown(refused_renaming_is_taken_back, begin, end),
 		cmocka_unit_test_setup_teardown(refused_renaming_is_told, begin, end),
+		cmocka_unit_test_setup_teardown(refused_directories_may_have_another_name, begin, end),
+		cmocka_unit_test_setup_teardown(what_is_created_is_a_file, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
