@@ -25,6 +25,9 @@
  * milliseconds. */
 #define LEFT_MS 3700000u
 
+/* No instance.json is longer, in bytes. */
+#define DESCRIPTION_MAX 1048576
+
 struct remains {
 	struct process process;
 	uv_timer_t limit;
@@ -65,13 +68,14 @@ static void limit_reached(uv_timer_t *timer)
 		process_kill(&remains->process, SIGKILL);
 }
 
-/* In a worker: makes the file of its messages. On a full disk there is none. */
+/* In a worker: makes the file of its messages. There is none on a full disk, or where something else bears its
+ * name: the directory was the shim's. */
 static int prepare(struct process *process)
 {
 	struct remains *remains = container_of(process, struct remains, process);
 
 	remains->err = openat(remains->directory, STDERR_FILE,
-		O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+		O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
 	process->plan.fds[STDERR_FILENO] = remains->err;
 	return 0;
 }
@@ -178,7 +182,7 @@ static void left_done(void *data, const char *reason)
 /* The instance's name, by its description. */
 static char *name_of(int directory)
 {
-	int fd = openat(directory, "instance.json", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = workdir_open_file(directory, "instance.json", DESCRIPTION_MAX);
 	json_t *root = fd >= 0 ? json_loadfd(fd, 0, NULL) : NULL;
 	const char *pool = "?", *name = "?";
 

@@ -154,11 +154,25 @@ int workdir_write_file(int directory, const char *name, const void *data, size_t
 	return result;
 }
 
+/* Opens it without waiting: to open a FIFO would take until somebody writes to it. */
+int workdir_open_file(int directory, const char *name, off_t most)
+{
+	int fd = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	struct stat found;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &found) == 0 && S_ISREG(found.st_mode) && found.st_size <= most)
+		return fd;
+	close(fd);
+	return -EPROTO;
+}
+
 /* Reads its end. */
 void workdir_last_line(int directory, const char *name, char *line, size_t size)
 {
 	char words[512 + 1];
-	int fd = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = workdir_open_file(directory, name, INT64_MAX);
 	off_t end = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
 	off_t from = end > 512 ? end - 512 : 0;
 	ssize_t count = end > 0 ? pread(fd, words, sizeof(words) - 1, from) : 0;
@@ -205,9 +219,9 @@ static struct sockaddr_un address_of(int directory)
 }
 
 /* A fresh socket. */
-static int make_socket(void)
+static int make_socket(int flags)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 
 	return fd < 0 ? -errno : fd;
 }
@@ -216,7 +230,7 @@ static int make_socket(void)
 int workdir_listen(int directory)
 {
 	struct sockaddr_un address = address_of(directory);
-	int fd = make_socket();
+	int fd = make_socket(0);
 
 	if (fd < 0)
 		return fd;
@@ -229,11 +243,11 @@ int workdir_listen(int directory)
 	return fd;
 }
 
-/* Connects: at once, for the queue of the listening socket has room. */
+/* Connects, at once: where the queue of the listening socket has no room, nobody takes anything from it. */
 static int connect_shim(int directory)
 {
 	struct sockaddr_un address = address_of(directory);
-	int fd = make_socket();
+	int fd = make_socket(SOCK_NONBLOCK);
 
 	if (fd < 0)
 		return fd;
@@ -271,7 +285,7 @@ static struct orphan orphan_stop(int workdir, uint32_t id)
 	int directory = openat(workdir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (directory < 0)
 		return orphan;
-	int fd = openat(directory, "shim.pid", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = workdir_open_file(directory, "shim.pid", sizeof(text) - 1);
 	if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0)
 		sscanf(text, "%d %llu", &orphan.pid, &orphan.start);
 	if (fd >= 0)

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "backends/backend.h"
 
@@ -51,6 +52,9 @@ void workdir_remove(const char *path, uint32_t id);
  * descriptor or a negative errno. */
 int workdir_listen(int directory);
 
+/* Opens a file to read that a shim, or another process, wrote in its directory, and does not wait: a
+ * descriptor, -EPROTO when it is no regular file of at most so many bytes, or another negative errno. */
+int workdir_open_file(int directory, const char *name, off_t most);
 /* The last line of a file in a directory, which some process wrote: up to 512 bytes of it, escaped; "": there is
  * none. line has room for size bytes, with the NUL. */
 void workdir_last_line(int directory, const char *name, char *line, size_t size);

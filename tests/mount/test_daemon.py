@@ -282,6 +282,25 @@ class Killed(Daemons):
         self.assertIsNone(other.poll(), "a process that is not ours was killed")
         mount.stop()
 
+    def test_files_that_are_none(self):
+        """A shim's directory is its own: to read what it left there takes no time, whatever that is."""
+        mount = self.mount()
+        instance = self.make(mount)
+        self.make(mount, name="b")
+        shims = {}
+        for name, file in (("a", "shim.stderr"), ("b", "shim.pid")):
+            shims[name] = mount.shim_pid("host", name)
+            path = mount.directory_of("host", name) / file
+            path.unlink(missing_ok=True)
+            os.mkfifo(path)
+        os.kill(shims["a"], signal.SIGKILL)
+        wait_for(lambda: text(instance / "state") == "stopped\n", "end of the machine")
+        self.kill(mount)
+        os.kill(shims["b"], signal.SIGKILL)
+        self.restart(mount)
+        self.assertEqual([name for name in os.listdir(mount.work) if name.isdigit()], [])
+        mount.stop()
+
     def test_second_daemon(self):
         mount = self.mount()
         instance = self.make(mount)
