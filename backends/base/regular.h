@@ -6,8 +6,9 @@
 
 struct poolfs_err;
 
-/* Opens a regular file. flags: of open(2); what O_CREAT makes has mode 0600. A descriptor, close-on-exec; or
- * a negative errno with err (may be NULL), which begins with the path: -EINVAL for what is no regular file. */
+/* Opens a regular file, or /dev/null in the place of an empty one. flags: of open(2); what O_CREAT makes has
+ * mode 0600. A descriptor, close-on-exec; or a negative errno with err (may be NULL), which begins with the
+ * path: -EINVAL for anything else. */
 int regular_open(const char *path, int flags, struct poolfs_err *err);
 
 #endif

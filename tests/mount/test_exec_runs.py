@@ -86,7 +86,7 @@ class Runs(runs.RunTools, ExecTest):
         self.assertEqual(read(run / "output"), expected + tail + b"1000000\n")
         run = self.quiet(script, tty="80x24", **settings)
         self.assertEqual(self.ended(run), (255, "lost"))
-        self.assertIn("and has a terminal: it is not run", text(self.instance / "log"))
+        wait_for(lambda: "and has a terminal: it is not run" in text(self.instance / "log"), "the reason")
 
     def processes_of(self, script, **settings):
         """Starts something that leaves its session; the run, and the word by which its processes are found."""

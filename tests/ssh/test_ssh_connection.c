@@ -243,6 +243,8 @@ static void test_known_hosts(void **state)
 	host(&fixture, "mkfifo known_hosts");
 	connect_to(&fixture, fixture.known_hosts);
 	expect_down(&fixture, true, "not a regular file");
+	connect_to(&fixture, "/dev/null");
+	expect_down(&fixture, true, "is not in /dev/null");
 	fixture_close(&fixture);
 }
 
